@@ -1,0 +1,36 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['packages/*/test/**/*.test.ts'],
+          exclude: ['packages/*/test/kernel/**'],
+          pool: 'threads',
+        },
+      },
+      {
+        test: {
+          name: 'kernel',
+          include: ['packages/*/test/kernel/**/*.test.ts', 'test/kernel/**/*.test.ts'],
+          // setns() changes the calling thread, and a worker thread is not the thread netns helpers expect.
+          pool: 'forks',
+          fileParallelism: false,
+          testTimeout: 30_000,
+        },
+      },
+      {
+        test: {
+          name: 'e2e',
+          include: ['test/e2e/**/*.test.ts'],
+          pool: 'forks',
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
+        },
+      },
+    ],
+  },
+});
