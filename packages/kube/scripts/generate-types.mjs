@@ -292,7 +292,7 @@ for (const [file, ids] of files) {
 writeFileSync(
   new URL('../src/types/index.ts', import.meta.url),
   `// Written by scripts/generate-types.mjs.\n${[...files.keys()]
-    .sort()
+    .sort((a, b) => a.localeCompare(b))
     .map((f) => `export type * from './${f}.ts';\n`)
     .join('')}`,
 );

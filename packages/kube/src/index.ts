@@ -1,1 +1,16 @@
+export { KubeClient } from './client/client.ts';
+export { inClusterTransport } from './client/in-cluster.ts';
+export { JsonLines } from './client/json-lines.ts';
+export { type KubeconfigContext, loadKubeconfig } from './client/kubeconfig.ts';
+export type * from './client/options.ts';
+export type { Transport } from './client/transport.ts';
+export * from './object.ts';
+export type { Json, JsonObject } from './patch/json-value.ts';
+export { sameJson } from './patch/json-value.ts';
+export { applyMergePatch, mergePatchBetween } from './patch/merge.ts';
+export * from './resources.ts';
+export * from './selectors/fields.ts';
+export * from './selectors/labels.ts';
+export * from './status.ts';
 export type * from './types/index.ts';
+export { formatYaml, parseYamlDocuments } from './yaml.ts';

@@ -1,0 +1,28 @@
+import { WeftError } from '@weft/plan';
+
+/**
+ * Parses a YAML stream into one value per document; empty documents are left out. JSON is YAML. Duplicate keys are
+ * refused. Throws WeftError `YAML_INVALID` with the line and column.
+ */
+export async function parseYamlDocuments(text: string): Promise<unknown[]> {
+  // Loaded on first use: the parser costs start-up time that most processes need not pay.
+  const { parseAllDocuments } = await import('yaml');
+  const out: unknown[] = [];
+  const documents = parseAllDocuments(text);
+  if (!Array.isArray(documents)) return out;
+  for (const document of documents) {
+    const error = document.errors[0];
+    if (error !== undefined) {
+      throw new WeftError({ code: 'YAML_INVALID', message: `error converting YAML to JSON: ${error.message}` });
+    }
+    const value: unknown = document.toJS({ maxAliasCount: 100 });
+    if (value !== null && value !== undefined) out.push(value);
+  }
+  return out;
+}
+
+/** Formats objects as YAML documents, separated by `---`. */
+export async function formatYaml(...values: readonly unknown[]): Promise<string> {
+  const { stringify } = await import('yaml');
+  return values.map((value) => stringify(value, { lineWidth: 0 })).join('---\n');
+}
