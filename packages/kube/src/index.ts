@@ -4,6 +4,16 @@ export { JsonLines } from './client/json-lines.ts';
 export { type KubeconfigContext, loadKubeconfig } from './client/kubeconfig.ts';
 export type * from './client/options.ts';
 export type { Transport } from './client/transport.ts';
+export { Backoff } from './informer/backoff.ts';
+export {
+  INITIAL_EVENTS_END,
+  Informer,
+  type InformerHandlers,
+  type InformerOptions,
+  type InformerStats,
+  withoutManagedFields,
+} from './informer/informer.ts';
+export { type IndexFunction, Store } from './informer/store.ts';
 export * from './object.ts';
 export type { Json, JsonObject } from './patch/json-value.ts';
 export { sameJson } from './patch/json-value.ts';
