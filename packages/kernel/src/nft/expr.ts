@@ -1,14 +1,4 @@
-import type {
-  CmpOp,
-  CtKey,
-  Expr,
-  FibFlag,
-  MetaKey,
-  NatFlag,
-  PayloadBase,
-  Register,
-  Verdict,
-} from './types.ts';
+import type { CmpOp, CtKey, Expr, FibFlag, MetaKey, NatFlag, PayloadBase, Register, Verdict } from './types.ts';
 
 type Of<T extends Expr['type']> = Extract<Expr, { type: T }>;
 type Args<T extends Expr['type']> = Omit<Of<T>, 'type'>;
@@ -156,7 +146,11 @@ export function redirect(args: Args<'redirect'> = {}): Expr {
 
 /** Refuses: `'tcp reset'`, or an ICMP code (default port unreachable of the family: 3, IPv6: 4, icmpx: 1). */
 export function reject(args: { readonly with: 'icmp' | 'tcp reset' | 'icmpx'; readonly code?: number }): Expr {
-  return { type: 'reject', with: args.with, code: args.code ?? (args.with === 'icmp' ? 3 : args.with === 'icmpx' ? 1 : 0) };
+  return {
+    type: 'reject',
+    with: args.with,
+    code: args.code ?? (args.with === 'icmp' ? 3 : args.with === 'icmpx' ? 1 : 0),
+  };
 }
 
 /** A host-order number in `offset .. offset + modulus - 1`. */

@@ -392,7 +392,11 @@ export type Expr =
       readonly level?: number;
       readonly dreg: Register;
     }
-  | { readonly type: 'rt'; readonly key: 'classid' | 'nexthop4' | 'nexthop6' | 'tcpmss' | 'ipsec'; readonly dreg: Register }
+  | {
+      readonly type: 'rt';
+      readonly key: 'classid' | 'nexthop4' | 'nexthop6' | 'tcpmss' | 'ipsec';
+      readonly dreg: Register;
+    }
   | {
       readonly type: 'exthdr';
       readonly op: 'ipv6' | 'tcpopt' | 'ipopt' | 'sctp';

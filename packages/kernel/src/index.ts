@@ -1,0 +1,13 @@
+export { errnoName } from './errno.ts';
+export { isKernelError, KernelError, type KernelErrorInit } from './errors.ts';
+export * as expr from './nft/expr.ts';
+export type * from './nft/types.ts';
+export * as values from './nft/values.ts';
+export type { MissingOk, RtBatch } from './rtnl/batch.ts';
+export type { RouteFilter, RouteQuery } from './rtnl/route.ts';
+export { Rtnl } from './rtnl/rtnl.ts';
+export type * from './rtnl/types.ts';
+export * from './sys/mount.ts';
+export { NetNs } from './sys/netns.ts';
+export * from './sys/process.ts';
+export { readSysctl, writeSysctl } from './sys/sysctl.ts';
