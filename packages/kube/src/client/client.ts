@@ -96,8 +96,16 @@ export class KubeClient {
       ...pickSignal({ signal }),
     });
     const meta = list.metadata ?? {};
+    const items = list.items ?? [];
+    const apiVersion = apiVersionOf(type.group, type.version);
+    for (const item of items) {
+      // Items of a list leave out what the list says once; an object that travels on must say it itself.
+      if (typeof item !== 'object' || item === null) continue;
+      item.apiVersion ??= apiVersion;
+      item.kind ??= type.kind;
+    }
     return {
-      items: list.items ?? [],
+      items,
       resourceVersion: meta.resourceVersion ?? '',
       ...(meta.continue ? { continue: meta.continue } : {}),
       ...(meta.remainingItemCount === undefined ? {} : { remainingItemCount: meta.remainingItemCount }),
