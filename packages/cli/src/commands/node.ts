@@ -1,0 +1,76 @@
+import { spawn } from 'node:child_process';
+import { askControl, enterClusterArgs, findCluster, type KnownCluster, machinePidFile, netnsPath } from '@weft/lab';
+import { WeftError } from '@weft/plan';
+import { hostContext } from '../context.ts';
+
+function running(name: string): KnownCluster & { readonly pids: NonNullable<KnownCluster['pids']> } {
+  const cluster = findCluster(name, hostContext());
+  if (cluster?.pids === undefined)
+    throw new WeftError({
+      code: 'NOT_RUNNING',
+      message: `cluster ${name} is not running`,
+      hint: 'start it with: weft up',
+    });
+  return { ...cluster, pids: cluster.pids };
+}
+
+/**
+ * Enters the node as its own machine: the processes and mounts of its first process, its network, and a /sys that
+ * shows its own links.
+ */
+const ENTER_NODE = `
+machine=$(cat "$1") && pid=$(cat "/proc/$machine/task/$machine/children") || exit 1
+netns=$2
+shift 2
+exec nsenter --target "\${pid% }" --mount --uts --pid --net="$netns" -- unshare --mount sh -c 'mount -t sysfs sysfs /sys 2>/dev/null; exec "$@"' sh "$@"`;
+
+/** Runs a command on a node with the caller's terminal; the exit status is the command's. */
+export async function nodeExec(
+  node: string,
+  command: readonly string[],
+  options: { readonly name: string },
+): Promise<void> {
+  const cluster = running(options.name);
+  const { nodes } = cluster.config;
+  const at = /^n(\d+)$/.exec(node);
+  if (at === null || Number(at[1]) < 1 || Number(at[1]) > nodes) {
+    throw new WeftError({
+      code: 'NO_SUCH_NODE',
+      message: `there is no node "${node}" in cluster ${options.name}`,
+      hint: `nodes are n1 to n${nodes}`,
+    });
+  }
+  const child = spawn(
+    'nsenter',
+    [
+      ...enterClusterArgs(cluster.pids.init.pid, cluster.config.rootless),
+      '--',
+      'sh',
+      '-c',
+      ENTER_NODE,
+      'weft-node',
+      machinePidFile(cluster.paths, node),
+      netnsPath(cluster.paths.netnsDir, node),
+      ...command,
+    ],
+    { stdio: 'inherit' },
+  );
+  // The terminal sends the signal to the child as well; this process waits for its end.
+  process.on('SIGINT', () => {});
+  const code = await new Promise<number>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (status, signal) => resolve(status ?? (signal === null ? 1 : 130)));
+  });
+  process.exitCode = code;
+}
+
+/** Switches a node off or on. */
+export async function nodePower(
+  node: string,
+  action: 'stop' | 'start',
+  options: { readonly name: string },
+): Promise<void> {
+  const cluster = running(options.name);
+  await askControl(cluster.paths.controlSocket, 'POST', `/node/${action}?name=${encodeURIComponent(node)}`);
+  process.stdout.write(action === 'stop' ? `Node ${node} is off.\n` : `Node ${node} is starting.\n`);
+}

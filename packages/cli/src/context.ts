@@ -1,0 +1,39 @@
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { HostContext } from '@weft/lab';
+import { type Logger, jsonLogger, type LogLevel } from '@weft/plan';
+
+/** Directory of the bundle that is running. */
+export const distDir: string = path.dirname(fileURLToPath(import.meta.url));
+
+/** Directory of the checkout or installation. */
+export const homeDir: string = process.env['WEFT_HOME'] ?? path.dirname(distDir);
+
+/** Flags that long-running processes need: small young generation, and no compiler that can deadlock at exit. */
+function runtimeFlags(): string[] {
+  const flags = ['--max-semi-space-size=1', '--optimize-for-size'];
+  return process.versions.node.startsWith('20.') ? flags : [...flags, '--no-maglev'];
+}
+
+/** The command line that starts Weft again. */
+export function selfCommand(): string[] {
+  return [process.execPath, ...runtimeFlags(), path.join(distDir, 'weft.mjs')];
+}
+
+/** The caller, as far as clusters are concerned. Inside a cluster's user namespace the ids are the namespace's. */
+export function hostContext(): HostContext {
+  return { uid: process.getuid?.() ?? 0, env: process.env, self: selfCommand() };
+}
+
+/** Logger of a long-running process: JSON lines on standard error, which its keeper sends to a file. */
+export function processLogger(component: string): Logger {
+  const level = (process.env['WEFT_LOG_LEVEL'] ?? 'info') as LogLevel;
+  return jsonLogger((line) => process.stderr.write(line), { level, fields: { component } });
+}
+
+/** Resolves when the process is asked to end. */
+export function untilStopped(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => controller.abort());
+  return controller.signal;
+}

@@ -1,0 +1,137 @@
+import { Command, CommanderError, Option } from 'commander';
+import { printError } from './output.ts';
+
+declare const WEFT_VERSION: string | undefined;
+const version = typeof WEFT_VERSION === 'undefined' ? '0.0.0-dev' : WEFT_VERSION;
+
+const number = (text: string): number => (/^\d+$/.test(text) ? Number(text) : Number.NaN);
+const nameOption = (): Option => new Option('--name <name>', 'cluster').default('weft');
+const outputOption = (): Option => new Option('-o, --output <format>', 'output format').choices(['json']);
+
+const program = new Command('weft')
+  .description('The whole Kubernetes network, on this machine or as agents of a real cluster.')
+  .version(version, '--version')
+  .exitOverride()
+  .showHelpAfterError('(weft --help lists the commands)');
+
+program
+  .command('up')
+  .description('start a cluster on this machine, or find it running')
+  .addOption(nameOption())
+  .option('--nodes <n>', 'number of nodes (default: 3)', number)
+  .option('--subnets <n>', 'spread the nodes over 1 or 2 subnets joined by a router (default: 1)', number)
+  .option('--backend <backend>', 'how pods of different nodes reach each other: vxlan or host-gw (default: vxlan)')
+  .option('--pod-cidr <cidr>', 'addresses of pods (default: 10.244.0.0/16)')
+  .option('--node-cidr-mask-size <bits>', "size of each node's part of the pod CIDR (default: 24)", number)
+  .option('--service-cidr <cidr>', 'addresses of Services (default: 10.96.0.0/12)')
+  .option('--underlay-cidr <cidr>', "addresses of the nodes' own network (default: 10.89.0.0/21)")
+  .option('--api-port <port>', 'TCP port of the API on 127.0.0.1 (default: the first free one from 6443)', number)
+  .option('--no-demo', 'start no demo workload')
+  .addOption(outputOption())
+  .action(async (options) => (await import('./commands/up.ts')).up(options));
+
+program
+  .command('down')
+  .description('take a cluster away, with everything that was made for it')
+  .addOption(nameOption())
+  .option('--all', 'every cluster of this user')
+  .addOption(outputOption())
+  .action(async (options) => (await import('./commands/down.ts')).down(options));
+
+program
+  .command('status')
+  .description('show clusters, or one cluster with its nodes')
+  .option('--name <name>', 'cluster')
+  .addOption(outputOption())
+  .action(async (options) => (await import('./commands/status.ts')).status(options));
+
+program
+  .command('kubeconfig')
+  .description("print a cluster's kubeconfig, or merge it into a file")
+  .addOption(nameOption())
+  .option('--path', "print the file's path instead of its content")
+  .option('--merge [file]', 'add it to ~/.kube/config (or FILE) and make it the current context')
+  .addOption(outputOption())
+  .action(async (options) => (await import('./commands/kubeconfig.ts')).kubeconfig(options));
+
+const node = program.command('node').description('nodes of a cluster');
+node
+  .command('exec <node> <command...>')
+  .description('run a command on a node, as ssh would')
+  .addOption(nameOption())
+  .passThroughOptions()
+  .action(async (name, command, options) => (await import('./commands/node.ts')).nodeExec(name, command, options));
+node
+  .command('stop <node>')
+  .description('switch a node off')
+  .addOption(nameOption())
+  .action(async (name, options) => (await import('./commands/node.ts')).nodePower(name, 'stop', options));
+node
+  .command('start <node>')
+  .description('switch a node on')
+  .addOption(nameOption())
+  .action(async (name, options) => (await import('./commands/node.ts')).nodePower(name, 'start', options));
+node
+  .command('run <node>', { hidden: true })
+  .addOption(nameOption().makeOptionMandatory())
+  .option('--cluster <name>')
+  .action(async (name, options) => (await import('./commands/run-node.ts')).runNode(name, options));
+program.enablePositionalOptions();
+node.enablePositionalOptions();
+
+const image = program.command('image').description('images that pods run');
+image
+  .command('load <file>')
+  .description('add an image from a docker or OCI archive')
+  .addOption(outputOption())
+  .action(async (file, options) => (await import('./commands/image.ts')).imageLoad(file, options));
+image
+  .command('list')
+  .description('list images')
+  .addOption(outputOption())
+  .action(async (options) => (await import('./commands/image.ts')).imageList(options));
+
+program
+  .command('dns')
+  .description('the DNS server, with the command line of CoreDNS')
+  .allowUnknownOption()
+  .helpOption(false)
+  .argument('[args...]')
+  .action(async (args) => (await import('./commands/dns.ts')).dns(args));
+
+program
+  .command('supervise', { hidden: true })
+  .requiredOption('--cluster <name>')
+  .action(async (options) => (await import('./commands/supervise.ts')).superviseCluster(options.cluster));
+program
+  .command('api', { hidden: true })
+  .requiredOption('--cluster <name>')
+  .action(async (options) => (await import('./commands/api.ts')).runApi(options.cluster));
+program
+  .command('perf', { hidden: true })
+  .allowUnknownOption()
+  .argument('[args...]')
+  .action(async () => {
+    throw new Error('benchmarks are run with: npm run perf');
+  });
+program
+  .command('version')
+  .description('print the version')
+  .addOption(outputOption())
+  .action((options: { output?: string }) => {
+    process.stdout.write(
+      options.output === 'json'
+        ? `${JSON.stringify({ version, node: process.version })}\n`
+        : `weft ${version} (Node ${process.version})\n`,
+    );
+  });
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode;
+  else {
+    printError(error, process.argv.includes('json'));
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,411 @@
+import { spawn } from 'node:child_process';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import { features } from '@weft/kernel';
+import { WeftError } from '@weft/plan';
+import { detachHost, hostBlocks } from '../host/link.ts';
+import { type ClusterConfig, type ClusterRequest, resolveConfig } from './config.ts';
+import { followProgress } from './control.ts';
+import { type ClusterPaths, clusterPaths, stateRoot } from './paths.ts';
+import { childrenOf, type ClusterPids, clusterNamespaceArgs, recordOf, runProgram } from './processes.ts';
+import type { ProgressEvent } from './progress.ts';
+import { isRunning, keepRunning } from './units.ts';
+
+/** Who asks, and from where. */
+export interface HostContext {
+  readonly uid: number;
+  readonly env: NodeJS.ProcessEnv;
+  /** Command line of Weft itself, to which a subcommand is appended. */
+  readonly self: readonly string[];
+}
+
+/** A cluster found on this machine. */
+export interface KnownCluster {
+  readonly config: ClusterConfig;
+  readonly paths: ClusterPaths;
+  /** Undefined when the cluster is not running. */
+  readonly pids: ClusterPids | undefined;
+}
+
+function readJson<T>(file: string): T | undefined {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as T;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The named cluster as the disk and /proc know it, or undefined when there never was one. */
+export function findCluster(name: string, host: HostContext): KnownCluster | undefined {
+  const paths = clusterPaths(name, host.env, host.uid);
+  const config = readJson<ClusterConfig>(paths.configFile);
+  if (config === undefined) return undefined;
+  const pids = readJson<ClusterPids>(paths.pidFile);
+  return { config, paths, pids: pids !== undefined && isRunning(pids.init) ? pids : undefined };
+}
+
+/** Every cluster of this user. */
+export function listClusters(host: HostContext): KnownCluster[] {
+  let names: string[] = [];
+  try {
+    names = readdirSync(stateRoot(host.env, host.uid));
+  } catch {
+    // No cluster has ever been made.
+  }
+  return names.flatMap((name) => findCluster(name, host) ?? []);
+}
+
+function portIsFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = net.createServer();
+    server.once('error', () => resolve(false));
+    server.listen({ host: '127.0.0.1', port }, () => server.close(() => resolve(true)));
+  });
+}
+
+async function chooseApiPort(wanted: number | undefined): Promise<number> {
+  if (wanted !== undefined) {
+    if (await portIsFree(wanted)) return wanted;
+    throw new WeftError({
+      code: 'PORT_IN_USE',
+      message: `--api-port: TCP port ${wanted} of 127.0.0.1 is in use`,
+      hint: 'choose another port; ss -ltnp shows who uses it',
+    });
+  }
+  for (let port = 6443; port < 6543; port++) if (await portIsFree(port)) return port;
+  throw new WeftError({
+    code: 'PORT_IN_USE',
+    message: 'no TCP port from 6443 to 6542 of 127.0.0.1 is free',
+    hint: 'name one with --api-port',
+  });
+}
+
+function checkKernel(): void {
+  const have = features();
+  const needed: readonly (readonly [keyof typeof have, string])[] = [
+    ['nftables', 'CONFIG_NF_TABLES'],
+    ['conntrack', 'CONFIG_NF_CONNTRACK'],
+    ['vxlan', 'CONFIG_VXLAN'],
+    ['overlayfs', 'CONFIG_OVERLAY_FS'],
+  ];
+  for (const [feature, option] of needed) {
+    if (have[feature]) continue;
+    throw new WeftError({
+      code: 'KERNEL_FEATURE',
+      message: `this kernel has no ${feature}`,
+      hint: `use a kernel with ${option}`,
+    });
+  }
+}
+
+async function checkUserNamespace(host: HostContext): Promise<{ mapMany: boolean; note?: string }> {
+  const many = await runProgram('unshare', [...clusterNamespaceArgs(true, true), 'true']);
+  if (many.code === 0) return { mapMany: true };
+  const one = await runProgram('unshare', [...clusterNamespaceArgs(true, false), 'true']);
+  if (one.code === 0) {
+    return {
+      mapMany: false,
+      note: `images run as one user only: ${many.output.trim()} (as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${host.env['USER'] ?? 'USER'})`,
+    };
+  }
+  throw new WeftError({
+    code: 'NO_USER_NAMESPACE',
+    message: `an ordinary user cannot make a user namespace here: ${one.output.trim()}`,
+    hint: 'run weft up as root, or allow it: sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns',
+  });
+}
+
+async function planCluster(request: ClusterRequest, host: HostContext): Promise<ClusterConfig> {
+  const rootless = host.uid !== 0;
+  const others = listClusters(host).filter((c) => c.config.name !== (request.name ?? 'weft') && c.pids !== undefined);
+  // Clusters of an ordinary user share no network, with each other or with the host.
+  const taken = rootless ? [] : await hostBlocks(request.name ?? 'weft');
+  const used = new Set(others.map((c) => c.config.underlayCidr));
+  let index = 0;
+  while (!rootless && used.has(`10.89.${8 * index}.0/21`)) index += 1;
+  return resolveConfig(request, { index, rootless, apiPort: await chooseApiPort(request.apiPort), taken });
+}
+
+export interface UpResult {
+  readonly cluster: KnownCluster;
+  /** True when it ran already and nothing was done. */
+  readonly wasRunning: boolean;
+}
+
+/**
+ * Brings a cluster up, or finds it up. On failure or abort everything made is taken away again.
+ *
+ * @throws WeftError with the code of what stood in the way
+ */
+export async function upCluster(
+  request: ClusterRequest,
+  host: HostContext,
+  onEvent: (event: ProgressEvent) => void,
+  signal: AbortSignal,
+): Promise<UpResult> {
+  const began = performance.now();
+  const name = request.name ?? 'weft';
+  const known = findCluster(name, host);
+  if (known?.pids !== undefined) return { cluster: known, wasRunning: true };
+  checkKernel();
+  const space = host.uid === 0 ? { mapMany: true } : await checkUserNamespace(host);
+  // A cluster that was not taken down comes back with its objects, as after a reboot.
+  const config = known?.config ?? (await planCluster(request, host));
+  if (known !== undefined && !(await portIsFree(config.apiPort))) {
+    throw new WeftError({
+      code: 'PORT_IN_USE',
+      message: `TCP port ${config.apiPort} of 127.0.0.1, the API's port of cluster ${name}, is in use`,
+      hint: 'free it, or remove the cluster with weft down',
+    });
+  }
+  const paths = clusterPaths(config.name, host.env, host.uid);
+  if (known !== undefined) {
+    await clearRuntime(config, paths, host);
+    onEvent({ type: 'note', text: `cluster ${name} was not taken down; its objects are kept` });
+  }
+  onEvent({
+    type: 'phase',
+    report: { phase: 'preflight', detail: await describeMachine(host), ms: performance.now() - began },
+  });
+  if (space.note !== undefined) onEvent({ type: 'note', text: space.note });
+  try {
+    mkdirSync(paths.logDir, { recursive: true });
+    mkdirSync(paths.runDir, { recursive: true });
+    writeFileSync(paths.configFile, `${JSON.stringify(config, undefined, 2)}\n`);
+    const pids = await launch(config, paths, host, space.mapMany, signal);
+    await follow(paths, pids, onEvent, signal);
+    return { cluster: { config, paths, pids }, wasRunning: false };
+  } catch (error) {
+    const kept = known === undefined ? await keepLogs(paths) : undefined;
+    await removeCluster(config, paths, host, known !== undefined);
+    if (kept !== undefined && error instanceof WeftError && !signal.aborted)
+      onEvent({ type: 'note', text: `logs of the failed start: ${kept}` });
+    throw error;
+  }
+}
+
+async function describeMachine(host: HostContext): Promise<string> {
+  const release = readFileSync('/proc/sys/kernel/osrelease', 'utf8').trim();
+  return `kernel ${release} · ${host.uid === 0 ? 'root' : 'user namespace'} · Node ${process.version}`;
+}
+
+async function launch(
+  config: ClusterConfig,
+  paths: ClusterPaths,
+  host: HostContext,
+  mapMany: boolean,
+  signal: AbortSignal,
+): Promise<ClusterPids> {
+  const log = openSync(path.join(paths.logDir, 'supervisor.log'), 'a');
+  const args = [
+    ...clusterNamespaceArgs(config.rootless, mapMany),
+    ...keepRunning([...host.self, 'supervise', '--cluster', config.name]),
+  ];
+  const child = spawn('unshare', args, {
+    detached: true,
+    stdio: ['ignore', log, log],
+    cwd: '/',
+    env: { ...host.env, WEFT_STATE_DIR: path.dirname(paths.stateDir), WEFT_RUN_DIR: path.dirname(paths.runDir) },
+  });
+  closeSync(log);
+  child.unref();
+  const failed = new Promise<never>((_, reject) => child.once('error', reject));
+  const found = (async (): Promise<ClusterPids> => {
+    for (let i = 0; i < 2000; i++) {
+      if (signal.aborted) throw aborted();
+      const unshare = child.pid === undefined ? undefined : recordOf(child.pid);
+      const [first] = child.pid === undefined ? [] : childrenOf(child.pid);
+      const init = first === undefined ? undefined : recordOf(first);
+      // newuidmap runs as a child as well, before the cluster's first process does.
+      if (
+        unshare !== undefined &&
+        init !== undefined &&
+        readFileSync(`/proc/${init.pid}/cmdline`, 'latin1').startsWith('sh\0')
+      ) {
+        const pids = { unshare, init };
+        writeFileSync(paths.pidFile, JSON.stringify(pids));
+        return pids;
+      }
+      if (child.exitCode !== null) break;
+      await new Promise((resolve) => setTimeout(resolve, 3));
+    }
+    throw new WeftError({
+      code: 'START_FAILED',
+      message: "the cluster's first process did not start",
+      hint: readFileSync(path.join(paths.logDir, 'supervisor.log'), 'utf8').trim().split('\n').slice(-3).join(' | '),
+    });
+  })();
+  return Promise.race([failed, found]);
+}
+
+function aborted(): WeftError {
+  return new WeftError({ code: 'INTERRUPTED', message: 'interrupted; everything made so far was taken away' });
+}
+
+async function follow(
+  paths: ClusterPaths,
+  pids: ClusterPids,
+  onEvent: (event: ProgressEvent) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  let failure: WeftError | undefined;
+  let ready = false;
+  const take = (event: ProgressEvent): void => {
+    if (event.type === 'failed')
+      failure = new WeftError({
+        code: event.error.code,
+        message: event.error.message,
+        ...(event.error.hint === undefined ? {} : { hint: event.error.hint }),
+      });
+    else if (event.type === 'ready') ready = true;
+    onEvent(event);
+  };
+  while (!ready && failure === undefined) {
+    if (signal.aborted) throw aborted();
+    if (!isRunning(pids.init))
+      throw new WeftError({
+        code: 'START_FAILED',
+        message: 'the supervisor ended',
+        hint: `its log: ${path.join(paths.logDir, 'supervisor.log')}`,
+      });
+    if (existsSync(paths.controlSocket)) await followProgress(paths.controlSocket, take, signal).catch(() => {});
+    await new Promise((resolve) => setTimeout(resolve, ready ? 0 : 5));
+  }
+  if (failure !== undefined) throw failure;
+}
+
+async function keepLogs(paths: ClusterPaths): Promise<string | undefined> {
+  const kept = `/tmp/weft-failed-${path.basename(paths.stateDir)}-${process.pid}`;
+  const copied = await runProgram('cp', ['-r', paths.logDir, kept]);
+  return copied.code === 0 ? kept : undefined;
+}
+
+async function removeTree(dir: string, rootless: boolean): Promise<void> {
+  if (!existsSync(dir)) return;
+  try {
+    rmSync(dir, { recursive: true, force: true });
+  } catch (error) {
+    if (!rootless) throw error;
+    // Files of an image's other users can be removed only by someone who is all of them.
+    await runProgram('unshare', ['--user', '--map-root-user', '--map-auto', 'rm', '-rf', dir]);
+  }
+}
+
+function killAndWait(pids: ClusterPids | undefined): Promise<void> {
+  if (pids === undefined || !isRunning(pids.init)) return Promise.resolve();
+  process.kill(pids.init.pid, 'SIGKILL');
+  return new Promise((resolve) => {
+    const look = (): void => {
+      if (isRunning(pids.init) || isRunning(pids.unshare)) setTimeout(look, 2);
+      else resolve();
+    };
+    look();
+  });
+}
+
+/** Directories of containers' cgroups, which outlive their processes. */
+function removeCgroups(cluster: string): void {
+  const roots = [
+    '/sys/fs/cgroup',
+    ...[
+      'cpu',
+      'cpuacct',
+      'cpuset',
+      'memory',
+      'devices',
+      'freezer',
+      'blkio',
+      'pids',
+      'systemd',
+      'unified',
+      'net_cls',
+      'perf_event',
+      'hugetlb',
+      'rdma',
+      'misc',
+      'net_prio',
+    ].map((c) => `/sys/fs/cgroup/${c}`),
+  ];
+  const remove = (dir: string): void => {
+    for (const entry of readdirSync(dir, { withFileTypes: true }))
+      if (entry.isDirectory()) remove(path.join(dir, entry.name));
+    try {
+      rmdirSync(dir);
+    } catch {
+      // A process that is still dying holds it; the kernel frees it with the next `down`.
+    }
+  };
+  for (const root of roots) {
+    const dir = path.join(root, 'weft', cluster);
+    if (!existsSync(dir)) continue;
+    remove(dir);
+    try {
+      rmdirSync(path.dirname(dir));
+    } catch {
+      // Another cluster's are in it.
+    }
+  }
+}
+
+async function clearRuntime(config: ClusterConfig, paths: ClusterPaths, host: HostContext): Promise<void> {
+  if (host.uid === 0) {
+    await detachHost(config.name);
+    removeCgroups(config.name);
+  }
+  await removeTree(paths.runDir, config.rootless);
+}
+
+async function removeCluster(
+  config: ClusterConfig,
+  paths: ClusterPaths,
+  host: HostContext,
+  keepState: boolean,
+): Promise<void> {
+  await killAndWait(readJson<ClusterPids>(paths.pidFile));
+  await clearRuntime(config, paths, host);
+  if (!keepState) await removeTree(paths.stateDir, config.rootless);
+  for (const dir of [path.dirname(paths.runDir), path.dirname(paths.stateDir)]) {
+    try {
+      rmdirSync(dir);
+    } catch {
+      // Other clusters, or the image store, are in it.
+    }
+  }
+}
+
+/** Takes a cluster down, whatever state it is in. False when there was none. */
+export async function downCluster(name: string, host: HostContext): Promise<boolean> {
+  const paths = clusterPaths(name, host.env, host.uid);
+  const known = findCluster(name, host);
+  if (known === undefined && !existsSync(paths.stateDir) && !existsSync(paths.runDir))
+    return host.uid === 0 ? detachHost(name) : false;
+  const config = known?.config ?? ({ name, rootless: host.uid !== 0 } as ClusterConfig);
+  await removeCluster(config, paths, host, false);
+  return true;
+}
+
+/** Configuration of a cluster, for the processes that belong to it. */
+export function loadCluster(
+  name: string,
+  host: HostContext,
+): { readonly config: ClusterConfig; readonly paths: ClusterPaths } {
+  const paths = clusterPaths(name, host.env, host.uid);
+  const config = readJson<ClusterConfig>(paths.configFile);
+  if (config === undefined)
+    throw new WeftError({
+      code: 'NO_SUCH_CLUSTER',
+      message: `there is no cluster "${name}": ${paths.configFile} is missing or unreadable`,
+    });
+  return { config, paths };
+}

@@ -1,0 +1,343 @@
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import { listenTcp, NetNs } from '@weft/kernel';
+import { isStatus, KubeClient, type KubeObject, type Node, resourceOfKind, resources } from '@weft/kube';
+import { errorMessage, type Logger, WeftError } from '@weft/plan';
+import { attachHost } from '../host/link.ts';
+import { masqueradeWayOut } from '../topology/masquerade.ts';
+import { Underlay } from '../topology/underlay.ts';
+import { wayOutCommand, wayOutObstacle } from '../topology/wayout.ts';
+import { demoManifests, dnsManifests } from './addons.ts';
+import { type ClusterConfig, nodePlaces } from './config.ts';
+import { serveControl, type SupervisorStatus } from './control.ts';
+import { type ClusterPaths, machinePidFile, nodeDirs } from './paths.ts';
+import { Progress } from './progress.ts';
+import { isRunning, killUnit, startUnit, type UnitRecord, type UnitSpec } from './units.ts';
+import { waitForDemo, waitForDns, waitForNodes } from './wait.ts';
+
+/** Port on which pods reach the API at the router's address; the host's port may be any. */
+export const UNDERLAY_API_PORT = 6443;
+
+export interface SupervisorOptions {
+  readonly config: ClusterConfig;
+  readonly paths: ClusterPaths;
+  /** Command line of Weft itself, to which a subcommand is appended. */
+  readonly self: readonly string[];
+  /** Makes sure that the images the cluster starts with are in the store; returns what it did. */
+  readonly prepareImages: () => Promise<string>;
+  readonly corefile: string;
+  readonly log: Logger;
+}
+
+interface SavedUnits {
+  readonly units: Record<string, UnitRecord>;
+  readonly stopped: readonly string[];
+}
+
+/**
+ * Keeps one cluster alive: builds its network, starts the API and the nodes, and brings back what ends. It can be
+ * killed and started again at any moment: all it knows is on disk, and what runs goes on without it.
+ */
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  readonly #underlay: Underlay;
+  readonly #progress = new Progress();
+  readonly #unitFile: string;
+  readonly #units = new Map<string, UnitRecord>();
+  readonly #stopped = new Set<string>();
+  readonly #client: KubeClient;
+  #wayOut = false;
+  #watchTimer: NodeJS.Timeout | undefined;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    this.#underlay = new Underlay(options.config, options.paths.netnsDir);
+    this.#unitFile = path.join(options.paths.runDir, 'units.json');
+    this.#client = new KubeClient({
+      transport: { kind: 'unix', path: options.paths.apiSocket },
+      userAgent: 'weft-supervisor',
+    });
+  }
+
+  async run(): Promise<void> {
+    const { paths, log } = this.#options;
+    mkdirSync(paths.runDir, { recursive: true, mode: 0o755 });
+    const adopted = this.#load();
+    await serveControl(paths.controlSocket, this.#progress, {
+      status: () => this.#status(),
+      stopNode: (name) => this.#stopNode(name),
+      startNode: (name) => this.#startNode(name),
+    });
+    try {
+      if (adopted) {
+        log.info('took over a running cluster', { units: [...this.#units.keys()] });
+        this.#wayOut = wayOutObstacle() === undefined;
+      } else await this.#build();
+      this.#proxyApi();
+      this.#watchTimer = setInterval(() => this.#revive(), 300);
+      if (adopted) this.#progress.emit({ type: 'ready' });
+      else await this.#bringUp();
+    } catch (error) {
+      log.error('cannot bring up the cluster', { error });
+      const known = error instanceof WeftError ? error : undefined;
+      this.#progress.emit({
+        type: 'failed',
+        error: {
+          code: known?.code ?? 'START_FAILED',
+          message: errorMessage(error),
+          hint: known?.hint ?? `look at the logs in ${paths.logDir}`,
+        },
+      });
+    }
+  }
+
+  close(): void {
+    clearInterval(this.#watchTimer);
+    this.#client.close();
+  }
+
+  /** True when a former supervisor of this boot left running units behind. */
+  #load(): boolean {
+    let saved: SavedUnits;
+    try {
+      saved = JSON.parse(readFileSync(this.#unitFile, 'utf8')) as SavedUnits;
+    } catch {
+      return false;
+    }
+    const entries = Object.entries(saved.units);
+    if (!entries.some(([, record]) => isRunning(record))) return false;
+    for (const [name, record] of entries) this.#units.set(name, record);
+    for (const name of saved.stopped) this.#stopped.add(name);
+    return true;
+  }
+
+  #save(): void {
+    const saved: SavedUnits = { units: Object.fromEntries(this.#units), stopped: [...this.#stopped] };
+    writeFileSync(`${this.#unitFile}.new`, JSON.stringify(saved));
+    renameSync(`${this.#unitFile}.new`, this.#unitFile);
+  }
+
+  async #build(): Promise<void> {
+    const { config } = this.#options;
+    await this.#progress.phase('underlay', async () => {
+      await this.#underlay.createRouter();
+      // The API takes longest to start: it starts while the network is still being laid.
+      this.#start(this.#apiSpec());
+      const places = nodePlaces(config);
+      for (const place of places) {
+        await this.#underlay.createNode(place);
+        this.#start(this.#nodeSpec(place.name));
+      }
+      if (!config.rootless) await attachHost(config, this.#underlay.addresses, this.#underlay.routerPath);
+      const obstacle = wayOutObstacle();
+      if (obstacle === undefined) {
+        await masqueradeWayOut(this.#underlay.routerPath);
+        this.#start(this.#wayOutSpec());
+        this.#wayOut = true;
+      } else this.#progress.emit({ type: 'note', text: obstacle });
+      const where =
+        config.subnets === 1
+          ? config.underlayCidr.replace(/\/\d+$/, '/24')
+          : `${config.subnets} subnets of ${config.underlayCidr}`;
+      return { detail: `${places.length} nodes in ${where}, ${config.backend}`, value: undefined };
+    });
+  }
+
+  async #bringUp(): Promise<void> {
+    const { config, paths } = this.#options;
+    const images = this.#options.prepareImages();
+    images.catch(() => {});
+    await this.#progress.phase('api', async () => {
+      await this.#apiReady();
+      for (const manifest of dnsManifests(config, this.#options.corefile)) await this.#ensure(manifest);
+      if (config.demo) for (const manifest of demoManifests()) await this.#ensure(manifest);
+      return { detail: `https://127.0.0.1:${config.apiPort}, kubeconfig ${paths.kubeconfig}`, value: undefined };
+    });
+    await this.#progress.phase('nodes', async () => {
+      await waitForNodes(
+        this.#client,
+        nodePlaces(config).map((p) => p.name),
+      );
+      return {
+        detail: `${config.nodes} Ready; pods ${config.podCidr}, Services ${config.serviceCidr}`,
+        value: undefined,
+      };
+    });
+    await this.#progress.phase('images', async () => ({ detail: await images, value: undefined }));
+    const n1 = this.#underlay.nodePath('n1');
+    await this.#progress.phase('dns', async () => ({
+      detail: await waitForDns(this.#client, config, n1),
+      value: undefined,
+    }));
+    if (config.demo) {
+      await this.#progress.phase('demo', async () => ({
+        detail: await waitForDemo(this.#client, config, n1),
+        value: undefined,
+      }));
+    }
+    this.#progress.emit({ type: 'ready' });
+  }
+
+  async #apiReady(): Promise<void> {
+    const deadline = Date.now() + 30_000;
+    for (;;) {
+      try {
+        await this.#client.request({ method: 'GET', path: '/readyz' });
+        return;
+      } catch (error) {
+        if (Date.now() > deadline) throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  }
+
+  async #ensure(manifest: KubeObject): Promise<void> {
+    const type = resourceOfKind(manifest.apiVersion, manifest.kind);
+    if (type === undefined) throw new RangeError(`unknown kind ${manifest.apiVersion} ${manifest.kind}`);
+    try {
+      await this.#client.create(type, manifest);
+    } catch (error) {
+      if (!isStatus(error, 'AlreadyExists')) throw error;
+    }
+  }
+
+  #start(spec: UnitSpec): void {
+    const record = startUnit(spec);
+    this.#units.set(spec.name, record);
+    if (spec.machine === true) writeFileSync(machinePidFile(this.#options.paths, spec.name), `${record.pid}\n`);
+    this.#save();
+  }
+
+  #apiSpec(): UnitSpec {
+    const { self, config, paths } = this.#options;
+    return {
+      name: 'api',
+      command: [...self, 'api', '--cluster', config.name],
+      env: {},
+      logFile: path.join(paths.logDir, 'api.log'),
+    };
+  }
+
+  #nodeSpec(node: string): UnitSpec {
+    const { self, config, paths } = this.#options;
+    mkdirSync(nodeDirs(paths, node).runDir, { recursive: true });
+    return {
+      name: node,
+      command: [...self, 'node', 'run', node, '--cluster', config.name],
+      env: {},
+      logFile: path.join(paths.logDir, `${node}.log`),
+      netns: this.#underlay.nodePath(node),
+      machine: true,
+    };
+  }
+
+  #wayOutSpec(): UnitSpec {
+    return {
+      name: 'wayout',
+      command: wayOutCommand(this.#underlay.routerPath),
+      env: {},
+      logFile: path.join(this.#options.paths.logDir, 'wayout.log'),
+    };
+  }
+
+  /** Pods reach the API at the router's address: bytes are passed on, TLS ends in the API. */
+  #proxyApi(): void {
+    const router = NetNs.open(this.#underlay.routerPath);
+    try {
+      const address = this.#underlay.addresses.routers[0] as string;
+      const fd = listenTcp(address, UNDERLAY_API_PORT, router);
+      const server = net.createServer({ allowHalfOpen: true }, (inbound) => {
+        const outbound = net.connect({ path: this.#options.paths.apiTlsSocket, allowHalfOpen: true });
+        inbound.pipe(outbound).pipe(inbound);
+        inbound.on('error', () => outbound.destroy());
+        outbound.on('error', () => inbound.destroy());
+      });
+      server.listen({ fd });
+    } finally {
+      router.close();
+    }
+  }
+
+  /** Brings back units that ended without being asked to: a node whose first process was killed starts like a machine. */
+  #revive(): void {
+    for (const [name, record] of this.#units) {
+      if (this.#stopped.has(name) || isRunning(record)) continue;
+      this.#options.log.warn('starting again what has ended', { unit: name });
+      if (name === 'api') this.#start(this.#apiSpec());
+      else if (name === 'wayout') this.#start(this.#wayOutSpec());
+      else
+        void this.#startNode(name).catch((error: unknown) =>
+          this.#options.log.error('cannot start node', { node: name, error }),
+        );
+    }
+  }
+
+  #place(name: string): ReturnType<typeof nodePlaces>[number] {
+    const place = nodePlaces(this.#options.config).find((p) => p.name === name);
+    if (place !== undefined) return place;
+    throw new WeftError({
+      code: 'NO_SUCH_NODE',
+      message: `there is no node "${name}" in cluster ${this.#options.config.name}`,
+      hint: 'weft status lists the nodes',
+    });
+  }
+
+  /** Switches a node off: power and cable. The API learns at once, as from a machine's management board. */
+  async #stopNode(name: string): Promise<void> {
+    this.#place(name);
+    const record = this.#units.get(name);
+    this.#stopped.add(name);
+    this.#save();
+    if (record !== undefined) killUnit(record);
+    await this.#underlay.unplug(name);
+    this.#underlay.removeNode(name);
+    rmSync(nodeDirs(this.#options.paths, name).runDir, { recursive: true, force: true });
+    await this.#markNotReady(name);
+  }
+
+  async #startNode(name: string): Promise<void> {
+    const place = this.#place(name);
+    const record = this.#units.get(name);
+    if (record !== undefined && isRunning(record)) return;
+    this.#stopped.delete(name);
+    rmSync(nodeDirs(this.#options.paths, name).runDir, { recursive: true, force: true });
+    await this.#underlay.createNode(place);
+    this.#start(this.#nodeSpec(name));
+  }
+
+  async #markNotReady(name: string): Promise<void> {
+    const node = await this.#client.get<Node>(resources.nodes, undefined, name);
+    const now = new Date().toISOString().replace(/\.\d+Z$/, 'Z');
+    const conditions = (node.status?.conditions ?? []).map((c) =>
+      c.type === 'Ready'
+        ? {
+            ...c,
+            status: 'Unknown' as const,
+            reason: 'NodeStatusUnknown',
+            message: 'Kubelet stopped posting node status.',
+            lastTransitionTime: now,
+          }
+        : c,
+    );
+    await this.#client.patch<Node>(
+      resources.nodes,
+      undefined,
+      name,
+      { status: { conditions } },
+      { type: 'merge', subresource: 'status' },
+    );
+  }
+
+  #status(): SupervisorStatus {
+    return {
+      pid: process.pid,
+      wayOut: this.#wayOut,
+      units: [...this.#units].map(([name, record]) => ({
+        name,
+        running: isRunning(record),
+        stopped: this.#stopped.has(name),
+      })),
+    };
+  }
+}

@@ -1,0 +1,151 @@
+import { mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { NetNs, Rtnl, writeSysctl } from '@weft/kernel';
+import { addressAt, formatIp, parsePrefix, type Prefix, subnetAt } from '@weft/net';
+import type { ClusterConfig, NodePlace } from '../cluster/config.ts';
+import { nodePlaces } from '../cluster/config.ts';
+
+/** Offsets inside each /24 of the underlay. */
+const ROUTER_OFFSET = 1;
+const HOST_OFFSET = 254;
+
+/** The addresses of the lab's own network, all derived from the configuration. */
+export interface UnderlayAddresses {
+  /** Address of the router in each subnet: the nodes' default gateway. */
+  readonly routers: readonly string[];
+  /** Address of the host's end of the link, in the first subnet. */
+  readonly host: string;
+  readonly nodes: ReadonlyMap<string, { readonly address: string; readonly subnet: number; readonly gateway: string }>;
+  readonly subnets: readonly Prefix[];
+}
+
+/** Pure: who has which address. */
+export function underlayAddresses(config: ClusterConfig): UnderlayAddresses {
+  const whole = parsePrefix(config.underlayCidr) as Prefix;
+  const subnets = Array.from({ length: config.subnets }, (_, i) => subnetAt(whole, 24, i));
+  const routers = subnets.map((s) => formatIp(addressAt(s, ROUTER_OFFSET)));
+  const nodes = new Map(
+    nodePlaces(config).map((place) => [
+      place.name,
+      {
+        address: formatIp(addressAt(subnets[place.subnet] as Prefix, place.offset)),
+        subnet: place.subnet,
+        gateway: routers[place.subnet] as string,
+      },
+    ]),
+  );
+  return { routers, host: formatIp(addressAt(subnets[0] as Prefix, HOST_OFFSET)), nodes, subnets };
+}
+
+/** Path of a node's (or, as `lab`, the router's) network namespace. */
+export function netnsPath(netnsDir: string, name: string): string {
+  return path.join(netnsDir, name);
+}
+
+/** Name of subnet `i`'s bridge in the router's namespace. */
+export function bridgeName(subnet: number): string {
+  return `under${subnet}`;
+}
+
+/**
+ * The physical network of the lab: one router namespace with a bridge per subnet, and a namespace per node that hangs
+ * on its subnet's bridge by `eth0`. Nothing in it knows of Kubernetes.
+ */
+export class Underlay {
+  readonly #config: ClusterConfig;
+  readonly #netnsDir: string;
+  readonly addresses: UnderlayAddresses;
+
+  constructor(config: ClusterConfig, netnsDir: string) {
+    this.#config = config;
+    this.#netnsDir = netnsDir;
+    this.addresses = underlayAddresses(config);
+  }
+
+  /** Path of the router's namespace. */
+  get routerPath(): string {
+    return netnsPath(this.#netnsDir, 'lab');
+  }
+
+  nodePath(node: string): string {
+    return netnsPath(this.#netnsDir, node);
+  }
+
+  /** Builds the router with its bridges. */
+  async createRouter(): Promise<void> {
+    mkdirSync(this.#netnsDir, { recursive: true });
+    const ns = NetNs.create(this.routerPath);
+    const rtnl = Rtnl.open(ns);
+    try {
+      await rtnl.links.set('lo', { up: true });
+      for (let i = 0; i < this.#config.subnets; i++) {
+        const name = bridgeName(i);
+        await rtnl.links.add({ name, kind: 'bridge', mtu: UNDERLAY_MTU, up: true });
+        const link = await rtnl.links.get(name);
+        if (link !== undefined)
+          await rtnl.addresses.add({ index: link.index, address: `${this.addresses.routers[i]}/24` });
+      }
+      writeSysctl('net.ipv4.ip_forward', '1', ns);
+    } finally {
+      rtnl.close();
+      ns.close();
+    }
+  }
+
+  /** Builds a node's namespace and plugs it into its subnet. An older one of the same name goes first. */
+  async createNode(place: NodePlace): Promise<void> {
+    this.removeNode(place.name);
+    const at = this.addresses.nodes.get(place.name);
+    if (at === undefined) throw new RangeError(`no place in the underlay for ${place.name}`);
+    const router = NetNs.open(this.routerPath);
+    const ns = NetNs.create(this.nodePath(place.name));
+    const outside = Rtnl.open(router);
+    const inside = Rtnl.open(ns);
+    try {
+      const bridge = await outside.links.get(bridgeName(place.subnet));
+      await outside.links.del(place.name, { missingOk: true });
+      await outside.links.add({
+        name: place.name,
+        kind: 'veth',
+        mtu: UNDERLAY_MTU,
+        up: true,
+        ...(bridge === undefined ? {} : { master: bridge.index }),
+        peer: { name: 'eth0', ns, mtu: UNDERLAY_MTU },
+      });
+      await inside.links.set('lo', { up: true });
+      await inside.links.set('eth0', { up: true });
+      const eth0 = await inside.links.get('eth0');
+      if (eth0 === undefined) throw new RangeError(`eth0 of ${place.name} did not appear`);
+      await inside.addresses.add({ index: eth0.index, address: `${at.address}/24` });
+      await inside.routes.add({ dst: 'default', via: at.gateway, oif: eth0.index });
+      // Packets of pods and of the host arrive on other links than the route back would take.
+      writeSysctl('net.ipv4.conf.all.rp_filter', '0', ns);
+      writeSysctl('net.ipv4.conf.default.rp_filter', '0', ns);
+    } finally {
+      inside.close();
+      outside.close();
+      ns.close();
+      router.close();
+    }
+  }
+
+  /** Takes a node off the network. Its namespace lives on until its last process ends. */
+  removeNode(name: string): void {
+    NetNs.remove(this.nodePath(name));
+  }
+
+  /** Pulls a node's cable. */
+  async unplug(name: string): Promise<void> {
+    const router = NetNs.open(this.routerPath);
+    const rtnl = Rtnl.open(router);
+    try {
+      await rtnl.links.del(name, { missingOk: true });
+    } finally {
+      rtnl.close();
+      router.close();
+    }
+  }
+}
+
+/** MTU of the nodes' own network, in bytes. */
+export const UNDERLAY_MTU = 1500;
