@@ -82,7 +82,7 @@ describe('PlanLoop', () => {
     const loop = new PlanLoop(f.subsystem, { ...env(), backoffMs: { first: 20, max: 20 } });
     f.desired.set('a', { x: 1 });
     loop.touch('a');
-    await vi.waitFor(() => expect(loop.state.failures).toBe(1));
+    await vi.waitFor(() => expect(loop.state.failures).toBeGreaterThan(0));
     f.desired.set('b', { x: 2 });
     loop.touch('b');
     await vi.waitFor(() =>
