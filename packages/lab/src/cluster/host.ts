@@ -20,7 +20,9 @@ import { followProgress } from './control.ts';
 import { type ClusterPaths, clusterPaths, stateRoot } from './paths.ts';
 import { childrenOf, type ClusterPids, clusterNamespaceArgs, recordOf, runProgram } from './processes.ts';
 import type { ProgressEvent } from './progress.ts';
-import { isRunning, keepRunning } from './units.ts';
+import { netnsPath } from '../topology/underlay.ts';
+import { wayOutCommand, wayOutObstacle } from '../topology/wayout.ts';
+import { clusterInitCommand, isRunning } from './units.ts';
 
 /** Who asks, and from where. */
 export interface HostContext {
@@ -93,7 +95,7 @@ async function chooseApiPort(wanted: number | undefined): Promise<number> {
 
 function checkKernel(): void {
   const have = features();
-  const needed: readonly (readonly [keyof typeof have, string])[] = [
+  const needed: readonly (readonly ['nftables' | 'conntrack' | 'vxlan' | 'overlayfs', string])[] = [
     ['nftables', 'CONFIG_NF_TABLES'],
     ['conntrack', 'CONFIG_NF_CONNTRACK'],
     ['vxlan', 'CONFIG_VXLAN'],
@@ -210,13 +212,22 @@ async function launch(
   const log = openSync(path.join(paths.logDir, 'supervisor.log'), 'a');
   const args = [
     ...clusterNamespaceArgs(config.rootless, mapMany),
-    ...keepRunning([...host.self, 'supervise', '--cluster', config.name]),
+    ...clusterInitCommand(config.name, host.self),
   ];
+  const router = netnsPath(paths.netnsDir, 'lab');
   const child = spawn('unshare', args, {
     detached: true,
     stdio: ['ignore', log, log],
     cwd: '/',
-    env: { ...host.env, WEFT_STATE_DIR: path.dirname(paths.stateDir), WEFT_RUN_DIR: path.dirname(paths.runDir) },
+    env: {
+      ...host.env,
+      WEFT_STATE_DIR: path.dirname(paths.stateDir),
+      WEFT_RUN_DIR: path.dirname(paths.runDir),
+      WEFT_LOG_DIR: paths.logDir,
+      WEFT_OWN_NETWORK: config.rootless ? 'unshare --net' : '',
+      WEFT_WAY_OUT: wayOutObstacle() === undefined ? wayOutCommand(router).join(' ') : '',
+      WEFT_WAY_OUT_READY: path.join(paths.runDir, 'router.ready'),
+    },
   });
   closeSync(log);
   child.unref();

@@ -7,7 +7,7 @@ import { errorMessage, type Logger, WeftError } from '@weft/plan';
 import { attachHost } from '../host/link.ts';
 import { masqueradeWayOut } from '../topology/masquerade.ts';
 import { Underlay } from '../topology/underlay.ts';
-import { wayOutCommand, wayOutObstacle } from '../topology/wayout.ts';
+import { wayOutObstacle } from '../topology/wayout.ts';
 import { demoManifests, dnsManifests } from './addons.ts';
 import { type ClusterConfig, nodePlaces } from './config.ts';
 import { serveControl, type SupervisorStatus } from './control.ts';
@@ -36,7 +36,7 @@ interface SavedUnits {
 }
 
 /**
- * Keeps one cluster alive: builds its network, starts the API and the nodes, and brings back what ends. It can be
+ * Keeps one cluster alive: builds its network, starts its nodes, and brings back what ends. It can be
  * killed and started again at any moment: all it knows is on disk, and what runs goes on without it.
  */
 export class Supervisor {
@@ -122,8 +122,6 @@ export class Supervisor {
     const { config } = this.#options;
     await this.#progress.phase('underlay', async () => {
       await this.#underlay.createRouter();
-      // The API takes longest to start: it starts while the network is still being laid.
-      this.#start(this.#apiSpec());
       const places = nodePlaces(config);
       for (const place of places) {
         await this.#underlay.createNode(place);
@@ -133,7 +131,7 @@ export class Supervisor {
       const obstacle = wayOutObstacle();
       if (obstacle === undefined) {
         await masqueradeWayOut(this.#underlay.routerPath);
-        this.#start(this.#wayOutSpec());
+        writeFileSync(path.join(this.#options.paths.runDir, 'router.ready'), 'yes\n');
         this.#wayOut = true;
       } else this.#progress.emit({ type: 'note', text: obstacle });
       const where =
@@ -193,7 +191,7 @@ export class Supervisor {
   }
 
   async #ensure(manifest: KubeObject): Promise<void> {
-    const type = resourceOfKind(manifest.apiVersion, manifest.kind);
+    const type = resourceOfKind(manifest.apiVersion ?? '', manifest.kind ?? '');
     if (type === undefined) throw new RangeError(`unknown kind ${manifest.apiVersion} ${manifest.kind}`);
     try {
       await this.#client.create(type, manifest);
@@ -209,16 +207,6 @@ export class Supervisor {
     this.#save();
   }
 
-  #apiSpec(): UnitSpec {
-    const { self, config, paths } = this.#options;
-    return {
-      name: 'api',
-      command: [...self, 'api', '--cluster', config.name],
-      env: {},
-      logFile: path.join(paths.logDir, 'api.log'),
-    };
-  }
-
   #nodeSpec(node: string): UnitSpec {
     const { self, config, paths } = this.#options;
     mkdirSync(nodeDirs(paths, node).runDir, { recursive: true });
@@ -229,15 +217,6 @@ export class Supervisor {
       logFile: path.join(paths.logDir, `${node}.log`),
       netns: this.#underlay.nodePath(node),
       machine: true,
-    };
-  }
-
-  #wayOutSpec(): UnitSpec {
-    return {
-      name: 'wayout',
-      command: wayOutCommand(this.#underlay.routerPath),
-      env: {},
-      logFile: path.join(this.#options.paths.logDir, 'wayout.log'),
     };
   }
 
@@ -264,12 +243,9 @@ export class Supervisor {
     for (const [name, record] of this.#units) {
       if (this.#stopped.has(name) || isRunning(record)) continue;
       this.#options.log.warn('starting again what has ended', { unit: name });
-      if (name === 'api') this.#start(this.#apiSpec());
-      else if (name === 'wayout') this.#start(this.#wayOutSpec());
-      else
-        void this.#startNode(name).catch((error: unknown) =>
-          this.#options.log.error('cannot start node', { node: name, error }),
-        );
+      void this.#startNode(name).catch((error: unknown) =>
+        this.#options.log.error('cannot start node', { node: name, error }),
+      );
     }
   }
 

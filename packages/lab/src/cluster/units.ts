@@ -4,24 +4,40 @@ import path from 'node:path';
 import { NetNs, spawnInNetNs } from '@weft/kernel';
 
 /**
- * Runs a command again whenever it ends in anything but success, as a service manager does; success or a stop ends
- * the loop. A shell and not Node: it must outlive every Weft process, cost nothing, and, as the first process of a
- * node, reap what nobody else waits for.
+ * Shell function that runs a command again whenever it ends in anything but success, as a service manager does. A
+ * shell and not Node: it must outlive every Weft process, cost nothing, and, as the first process of a node, reap
+ * what nobody else waits for.
  */
 const KEEP_RUNNING = `
-delay=0
-while :; do
-  "$@" &
-  child=$!
-  began=$(date +%s)
-  wait "$child"
-  code=$?
-  [ "$code" = 0 ] && exit 0
-  if [ $(($(date +%s) - began)) -ge 5 ]; then delay=0; fi
-  case $delay in 0) sleep 0.05; delay=1 ;; 1) sleep 0.5; delay=2 ;; *) sleep 2 ;; esac
-done`;
+keep_running() {
+  delay=0
+  while :; do
+    "$@" &
+    child=$!
+    began=$(date +%s)
+    wait "$child"
+    code=$?
+    [ "$code" = 0 ] && return 0
+    if [ $(($(date +%s) - began)) -ge 5 ]; then delay=0; fi
+    case $delay in 0) sleep 0.05; delay=1 ;; 1) sleep 0.5; delay=2 ;; *) sleep 2 ;; esac
+  done
+}`;
 
-/** One long-running part of a cluster: the API, or a whole node. */
+/**
+ * First process of a cluster. The API and the way out use the host's network with ordinary sockets; the supervisor of
+ * a cluster without privileges needs a network namespace that its user namespace owns, because it could not come back
+ * to the host's after a visit to another.
+ */
+const CLUSTER_INIT = `${KEEP_RUNNING}
+cluster=$1
+shift
+keep_running "$@" api --cluster "$cluster" >>"$WEFT_LOG_DIR/api.log" 2>&1 &
+if [ -n "$WEFT_WAY_OUT" ]; then
+  until [ -s "$WEFT_WAY_OUT_READY" ]; do sleep 0.02; done && keep_running $WEFT_WAY_OUT >>"$WEFT_LOG_DIR/wayout.log" 2>&1 &
+fi
+keep_running $WEFT_OWN_NETWORK "$@" supervise --cluster "$cluster"`;
+
+/** One long-running part of a cluster that the supervisor starts: a whole node. */
 export interface UnitSpec {
   readonly name: string;
   readonly command: readonly string[];
@@ -55,9 +71,14 @@ export function isRunning(record: UnitRecord): boolean {
   return processStart(record.pid) === record.started;
 }
 
-/** The loop's argument vector around a command. */
-export function keepRunning(command: readonly string[]): string[] {
-  return ['sh', '-c', KEEP_RUNNING, 'weft-loop', ...command];
+/** Arguments of `sh` that run a command and run it again when it fails. */
+function keepRunning(command: readonly string[]): string[] {
+  return ['sh', '-c', `${KEEP_RUNNING}\nkeep_running "$@"`, 'weft-loop', ...command];
+}
+
+/** The command of a cluster's first process; see CLUSTER_INIT for its environment. */
+export function clusterInitCommand(cluster: string, self: readonly string[]): string[] {
+  return ['sh', '-c', CLUSTER_INIT, 'weft-init', cluster, ...self];
 }
 
 /** Starts a unit so that it outlives its starter. */
