@@ -1,4 +1,17 @@
 import { WeftError } from '@weft/plan';
+import type { Tags } from 'yaml';
+
+/**
+ * YAML 1.1, as kubectl reads it: `0644` is octal and `yes` is true. Times and numbers to the base 60 stay text, because
+ * Go's parser does not know them either and a port mapping such as `22:22` is no number.
+ */
+const READ = {
+  version: '1.1',
+  customTags: (tags: Tags): Tags =>
+    tags
+      .filter((tag) => typeof tag === 'string' || !('format' in tag && tag.format === 'TIME'))
+      .filter((tag) => typeof tag === 'string' || tag.tag !== 'tag:yaml.org,2002:timestamp'),
+} as const;
 
 /**
  * Parses a YAML stream into one value per document; empty documents are left out. JSON is YAML. Duplicate keys are
@@ -8,7 +21,7 @@ export async function parseYamlDocuments(text: string): Promise<unknown[]> {
   // Loaded on first use: the parser costs start-up time that most processes need not pay.
   const { parseAllDocuments } = await import('yaml');
   const out: unknown[] = [];
-  const documents = parseAllDocuments(text);
+  const documents = parseAllDocuments(text, READ);
   if (!Array.isArray(documents)) return out;
   for (const document of documents) {
     const error = document.errors[0];
@@ -24,5 +37,5 @@ export async function parseYamlDocuments(text: string): Promise<unknown[]> {
 /** Formats objects as YAML documents, separated by `---`. */
 export async function formatYaml(...values: readonly unknown[]): Promise<string> {
   const { stringify } = await import('yaml');
-  return values.map((value) => stringify(value, { lineWidth: 0 })).join('---\n');
+  return values.map((value) => stringify(value, { lineWidth: 0, version: '1.1' })).join('---\n');
 }

@@ -86,11 +86,18 @@ describe('status errors', () => {
 
 describe('YAML', () => {
   it('reads streams of documents and JSON, and leaves out empty ones', async () => {
-    expect(await parseYamlDocuments('---\na: 1\n---\n# nothing\n---\n{"b": "0755", "c": 0o17}\n')).toEqual([
+    expect(await parseYamlDocuments('---\na: 1\n---\n# nothing\n---\n{"b": "0755", "c": 0755}\n')).toEqual([
       { a: 1 },
-      { b: '0755', c: 15 },
+      { b: '0755', c: 493 },
     ]);
     expect(await parseYamlDocuments('')).toEqual([]);
+  });
+
+  it('reads scalars as kubectl does', async () => {
+    const text = 'a: yes\nb: off\nc: 22:22\nd: 2024-01-02\ne: 1e3\nf: ~\ng: "no"\nh: &x {i: 1}\nj: {<<: *x, k: 2}\n';
+    expect(await parseYamlDocuments(text)).toEqual([
+      { a: true, b: false, c: '22:22', d: '2024-01-02', e: 1000, f: null, g: 'no', h: { i: 1 }, j: { i: 1, k: 2 } },
+    ]);
   });
 
   it('refuses what is not YAML, with the line', async () => {
@@ -99,7 +106,7 @@ describe('YAML', () => {
   });
 
   it('reads back what it writes', async () => {
-    const objects = [{ a: 'yes', b: '1', c: 'x: y', d: ['#'] }, { e: null }];
+    const objects = [{ a: 'yes', b: '1', c: 'x: y', d: ['#', '22:22', '0644', '2024-01-02'] }, { e: null }];
     expect(await parseYamlDocuments(await formatYaml(...objects))).toEqual(objects);
   });
 });
