@@ -87,6 +87,7 @@ export class Informer<Raw extends KubeObject, T = Raw> {
   #version = '';
   /** The current stream delivered something, or lived long enough to be called healthy. */
   #healthy = false;
+  #lastFailure = '';
 
   constructor(options: InformerOptions<Raw, T>) {
     this.#options = options;
@@ -191,7 +192,11 @@ export class Informer<Raw extends KubeObject, T = Raw> {
       this.#streamingList = false;
       return true;
     }
-    this.#log.warn('the watch failed, trying again', { error: errorMessage(error) });
+    const message = errorMessage(error);
+    // The same complaint every few seconds hides all others.
+    if (message === this.#lastFailure) this.#log.debug('the watch failed again', { error: message });
+    else this.#log.warn('the watch failed, trying again', { error: message });
+    this.#lastFailure = message;
     return false;
   }
 

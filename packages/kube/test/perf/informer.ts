@@ -146,7 +146,7 @@ async function measure(count: number, full: boolean): Promise<void> {
     const arrived = new Promise<bigint>((resolve) => {
       received = resolve;
     });
-    const sentAt = new Promise<string>((resolve) => server.once('message', (m) => resolve(String(m))));
+    const sentAt = new Promise<string>((resolve) => server.once('message', (m) => resolve(m as string)));
     server.send('next');
     delays.push(Number((await arrived) - BigInt(await sentAt)) / 1e6);
   }
