@@ -35,6 +35,10 @@ export function subscribeNetlink(options: {
       object: `protocol ${options.protocol}`,
     });
   setReceiveBuffer(fd, options.buffer ?? 1 << 22);
+  // Without an address of its own (the kernel picks one for zero) a socket is left out of announcements.
+  const address = new Uint8Array(12);
+  address[0] = C.AF_NETLINK;
+  c.bind(fd, address, address.length);
   for (const group of options.groups) {
     const value = new Uint8Array(new Int32Array([group]).buffer);
     if (c.setsockopt(fd, C.SOL_NETLINK, C.NETLINK_ADD_MEMBERSHIP, value, 4) !== 0) {
