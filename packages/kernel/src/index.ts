@@ -1,6 +1,9 @@
 export { errnoName } from './errno.ts';
 export { isKernelError, KernelError, type KernelErrorInit } from './errors.ts';
+export { NftBatch } from './nft/batch.ts';
+export type { SetTarget } from './nft/elements.ts';
 export * as expr from './nft/expr.ts';
+export { type CommitOptions, Nft } from './nft/nft.ts';
 export type * from './nft/types.ts';
 export * as values from './nft/values.ts';
 export type { MissingOk, RtBatch } from './rtnl/batch.ts';

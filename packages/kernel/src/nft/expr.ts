@@ -3,10 +3,10 @@ import type { CmpOp, CtKey, Expr, FibFlag, MetaKey, NatFlag, PayloadBase, Regist
 type Of<T extends Expr['type']> = Extract<Expr, { type: T }>;
 type Args<T extends Expr['type']> = Omit<Of<T>, 'type'>;
 
-/** The 4-byte register `n` (0..15). */
+/** The 4-byte register `n` (0..15). Every fourth is also the start of a 16-byte one, and is named so, as the kernel lists it. */
 export function reg32(n: number): Register {
   if (!Number.isInteger(n) || n < 0 || n > 15) throw new RangeError(`no 32-bit register ${n}`);
-  return 8 + n;
+  return n % 4 === 0 ? 1 + n / 4 : 8 + n;
 }
 
 /** The 16-byte register `n` (1..4). */

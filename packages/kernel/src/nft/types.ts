@@ -145,8 +145,8 @@ export interface Element {
 }
 
 /**
- * A register number. 16-byte registers are 1..4 (`reg`), 4-byte ones 8..23 (`reg32(0..15)`); `reg32(4 * n)` is the same
- * memory as `reg(n + 1)`.
+ * A register number: make it with `reg32(0..15)` (4 bytes each) or `reg(1..4)` (16 bytes each; `reg(n + 1)` is the same
+ * memory as `reg32(4 * n)` to `reg32(4 * n + 3)`). A value longer than 4 bytes fills the registers that follow.
  */
 export type Register = number;
 
