@@ -1,0 +1,120 @@
+import { type KubeObject, parseApiVersion, statusErrors } from '@weft/kube';
+import { checkFields } from '../schema/index.ts';
+import { type TypeExpr, typeOf } from '../schema/types.ts';
+import type { AnyObject } from '../store/stored.ts';
+import { duplicateFields } from './duplicates.ts';
+import type { Resource } from './resource.ts';
+
+export type FieldValidation = 'Ignore' | 'Warn' | 'Strict';
+
+/** A body kind that is not a stored resource (Scale, Eviction, TokenRequest, …) is checked by its type alone. */
+export interface BodyType {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly typeName: string | undefined;
+}
+
+export const bodyTypeOf = (resource: Resource): BodyType => ({
+  apiVersion: resource.apiVersion,
+  kind: resource.api.kind,
+  typeName: resource.typeName,
+});
+
+/** True for a JSON object. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/**
+ * Checks a decoded body against the kind that the URL asks for, reports or refuses unknown fields as asked, and drops
+ * them. `text` is the JSON text, if there was one. Throws 400 in the words of kube-apiserver.
+ */
+export function decodeObject(
+  value: unknown,
+  type: BodyType,
+  validation: FieldValidation,
+  warnings: string[],
+  text?: string,
+): AnyObject {
+  if (!isRecord(value)) {
+    throw statusErrors.badRequest(
+      'couldn\'t get version/kind; json parse error: json: cannot unmarshal into Go value of type struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }',
+    );
+  }
+  // The URL says what an absent apiVersion or kind would.
+  const kind = value.kind === undefined || value.kind === '' ? type.kind : String(value.kind);
+  const apiVersion =
+    value.apiVersion === undefined || value.apiVersion === '' ? type.apiVersion : String(value.apiVersion);
+  if (apiVersion !== type.apiVersion) {
+    throw statusErrors.badRequest(
+      `the API version in the data (${apiVersion}) does not match the expected API version (${type.apiVersion})`,
+    );
+  }
+  const cannot = (why: string): Error =>
+    statusErrors.badRequest(
+      `${kind} in version "${parseApiVersion(apiVersion).version}" cannot be handled as a ${type.kind}: ${why}`,
+    );
+  if (kind !== type.kind)
+    throw cannot(`the kind in the data (${kind}) does not match the expected kind (${type.kind})`);
+
+  const duplicates = validation !== 'Ignore' && text !== undefined ? duplicateFields(text) : [];
+  if (type.typeName !== undefined) {
+    const { unknown, typeErrors } = checkFields(type.typeName, value, validation);
+    if (typeErrors[0] !== undefined) throw cannot(typeErrors[0]);
+    report([...unknown, ...duplicates], validation, warnings, (problems) =>
+      cannot(`strict decoding error: ${problems}`),
+    );
+    prune(value, type.typeName);
+  } else report(duplicates, validation, warnings, (problems) => cannot(`strict decoding error: ${problems}`));
+  const { metadata } = value;
+  return {
+    ...value,
+    kind,
+    apiVersion,
+    metadata: (isRecord(metadata) ? metadata : {}) as unknown as KubeObject['metadata'],
+  };
+}
+
+/** Refuses (`Strict`) or reports (`Warn`) problems that do not make an object unusable. */
+export function report(
+  problems: readonly string[],
+  validation: FieldValidation,
+  warnings: string[],
+  refuse: (problems: string) => Error,
+): void {
+  if (problems.length === 0 || validation === 'Ignore') return;
+  if (validation === 'Strict') throw refuse(problems.join(', '));
+  warnings.push(...problems);
+}
+
+/** Drops, in place, fields that the type does not have, and nulls (which Go's decoder takes for "not given"). */
+export function prune(value: unknown, typeName: string): void {
+  pruneValue(value, { kind: 'ref', type: typeName });
+}
+
+function pruneValue(value: unknown, expr: TypeExpr): void {
+  if (typeof value !== 'object' || value === null) return;
+  if (Array.isArray(value)) {
+    if (expr.kind === 'array') for (const item of value) pruneValue(item, expr.of);
+    return;
+  }
+  const record = value as Record<string, unknown>;
+  if (expr.kind === 'map') {
+    for (const key of Object.keys(record)) {
+      if (record[key] === null) {
+        if (expr.of.kind === 'string') record[key] = '';
+        else delete record[key];
+      } else pruneValue(record[key], expr.of);
+    }
+    return;
+  }
+  if (expr.kind !== 'ref') return;
+  const type = typeOf(expr.type);
+  // Types without listed fields hold anything (RawExtension, FieldsV1, JSON).
+  if (type?.fields === undefined || type.fields.size === 0) return;
+  for (const key of Object.keys(record)) {
+    const field = type.fields.get(key);
+    if (field === undefined || record[key] === null) delete record[key];
+    else pruneValue(record[key], field.expr);
+  }
+}

@@ -1,0 +1,84 @@
+import { apiVersionOf } from '@weft/kube';
+import type { ApiResource, KindStrategy } from '../contract.ts';
+import { gvkType } from '../schema/index.ts';
+import type { AnyObject } from '../store/stored.ts';
+
+/** Turns objects of one version of a kind into those of the stored version, and back. Both give new objects. */
+export interface Conversion {
+  readonly toStored: (object: AnyObject) => AnyObject;
+  readonly fromStored: (object: AnyObject) => AnyObject;
+}
+
+/** The parts of a CustomResourceDefinition that serving its objects needs. */
+export interface CustomKind {
+  readonly crd: string;
+  /** `openAPIV3Schema` of this version. */
+  readonly schema: unknown;
+  readonly scale: { readonly spec: string; readonly status: string; readonly selector?: string } | undefined;
+}
+
+/** One version of one resource, as it is served. */
+export interface Resource {
+  readonly api: ApiResource;
+  readonly apiVersion: string;
+  readonly strategy: KindStrategy;
+  /** Collection of the store; versions of one resource share it. */
+  readonly storage: string;
+  /** Name of the published type; undefined for custom resources. */
+  readonly typeName: string | undefined;
+  readonly conversion: Conversion | undefined;
+  readonly custom: CustomKind | undefined;
+}
+
+export function makeResource(
+  api: ApiResource,
+  strategy: KindStrategy,
+  more: Partial<Pick<Resource, 'storage' | 'conversion' | 'custom'>> = {},
+): Resource {
+  return {
+    api,
+    strategy,
+    apiVersion: apiVersionOf(api.group, api.version),
+    storage: more.storage ?? `${api.group}/${api.plural}`,
+    typeName: more.custom === undefined ? gvkType(api.group, api.version, api.kind) : undefined,
+    conversion: more.conversion,
+    custom: more.custom,
+  };
+}
+
+/** All resources that are served now. */
+export class ResourceTable {
+  readonly #byPath = new Map<string, Resource>();
+  #version = 0;
+
+  /** Changes whenever a resource comes or goes: what is derived from the table may be cached under it. */
+  get version(): number {
+    return this.#version;
+  }
+
+  find(group: string, version: string, plural: string): Resource | undefined {
+    return this.#byPath.get(`${group}/${version}/${plural}`);
+  }
+
+  /** Any served version of a resource, by `group/plural`. */
+  byStorage(storage: string): Resource | undefined {
+    for (const resource of this.#byPath.values())
+      if (resource.storage === storage && !resource.conversion) return resource;
+    return undefined;
+  }
+
+  all(): Resource[] {
+    return [...this.#byPath.values()];
+  }
+
+  add(resource: Resource): void {
+    const { group, version, plural } = resource.api;
+    this.#byPath.set(`${group}/${version}/${plural}`, resource);
+    this.#version += 1;
+  }
+
+  remove(resource: Resource): void {
+    const { group, version, plural } = resource.api;
+    if (this.#byPath.delete(`${group}/${version}/${plural}`)) this.#version += 1;
+  }
+}
