@@ -1,0 +1,49 @@
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { startApiServer } from '@weft/apiserver';
+import { startControllers } from '@weft/controllers';
+import { KubeClient } from '@weft/kube';
+import { loadCluster, nodeDirs, startWorkloads, UNDERLAY_API_PORT, underlayAddresses } from '@weft/lab';
+import { Metrics } from '@weft/plan';
+import { hostContext, processLogger, untilStopped } from '../context.ts';
+import { contextName } from './kubeconfig.ts';
+
+/** The control plane of a lab cluster: the API, and the controllers and scheduler beside it. */
+export async function runApi(name: string): Promise<void> {
+  const log = processLogger('api');
+  const metrics = new Metrics();
+  const stop = untilStopped();
+  const { config, paths } = loadCluster(name, hostContext());
+  mkdirSync(paths.runDir, { recursive: true });
+  const router = underlayAddresses(config).routers[0] as string;
+  const server = await startApiServer({
+    dataDir: paths.apiDataDir,
+    listen: { host: '127.0.0.1', port: config.apiPort },
+    unixPath: paths.apiSocket,
+    unixTlsPath: paths.apiTlsSocket,
+    serviceCidrs: [config.serviceCidr],
+    podCidrs: [config.podCidr],
+    advertiseAddress: router,
+    advertisePort: UNDERLAY_API_PORT,
+    extraSans: [router],
+    nodePortRange: config.nodePortRange,
+    clusterDomain: config.clusterDomain,
+    durability: 'fsync',
+    log,
+    metrics,
+    streaming: (await import('../streaming.ts')).lazyStreaming((node) => nodeDirs(paths, node).kubeletSocket),
+  });
+  writeFileSync(`${paths.kubeconfig}.new`, server.kubeconfig({ name: contextName(config.name) }), { mode: 0o600 });
+  renameSync(`${paths.kubeconfig}.new`, paths.kubeconfig);
+  const client = new KubeClient({
+    transport: { kind: 'unix', path: paths.apiSocket },
+    userAgent: `weft-controllers/${path.basename(paths.stateDir)}`,
+  });
+  const common = { client, log, metrics, signal: stop };
+  await startControllers({ ...common, clusterCidrs: [config.podCidr], nodeCidrMaskSize: config.nodeCidrMaskSize });
+  await startWorkloads(common);
+  stop.addEventListener('abort', () => {
+    client.close();
+    void server.close();
+  });
+}
