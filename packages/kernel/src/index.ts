@@ -1,3 +1,10 @@
+export {
+  Conntrack,
+  type FlowEvent,
+  type FlowEventType,
+  type FlowFilter,
+} from './conntrack/conntrack.ts';
+export type { Flow, FlowCounters, FlowEnds, FlowTuple } from './conntrack/flow.ts';
 export { errnoName } from './errno.ts';
 export { isKernelError, KernelError, type KernelErrorInit } from './errors.ts';
 export { NftBatch } from './nft/batch.ts';
@@ -11,6 +18,8 @@ export type { RouteFilter, RouteQuery } from './rtnl/route.ts';
 export { Rtnl } from './rtnl/rtnl.ts';
 export type * from './rtnl/types.ts';
 export * from './sys/mount.ts';
+export { features, type KernelFeatures } from './sys/features.ts';
 export { NetNs } from './sys/netns.ts';
 export * from './sys/process.ts';
+export { listenForFd, openPty, setWinsize } from './sys/pty.ts';
 export { readSysctl, writeSysctl } from './sys/sysctl.ts';

@@ -19,7 +19,7 @@ export interface Libc {
   accept4: Fn<[fd: number, addr: null, len: null, flags: number]>;
   send: Fn<[fd: number, buf: Uint8Array, len: number, flags: number]>;
   recv: Fn<[fd: number, buf: Uint8Array, len: number, flags: number]>;
-  recvmsg: Fn<[fd: number, msg: object, flags: number]>;
+  recvmsg: Fn<[fd: number, msg: unknown, flags: number]>;
   setsockopt: Fn<[fd: number, level: number, name: number, value: Uint8Array, len: number]>;
   getsockopt: Fn<[fd: number, level: number, name: number, value: Uint8Array, len: Uint8Array]>;
   close: Fn<[fd: number]>;
@@ -62,19 +62,7 @@ export function libc(): Libc {
     accept4: () => f('accept4', 'int', ['int', 'void *', 'void *', 'int']),
     send: () => f('send', 'intptr_t', ['int', 'void *', 'size_t', 'int']),
     recv: () => f('recv', 'intptr_t', ['int', 'void *', 'size_t', 'int']),
-    recvmsg: () => {
-      const iovec = koffi.struct({ base: 'void *', len: 'size_t' });
-      const msghdr = koffi.struct({
-        name: 'void *',
-        namelen: 'uint',
-        iov: koffi.pointer(iovec),
-        iovlen: 'size_t',
-        control: 'void *',
-        controllen: 'size_t',
-        flags: 'int',
-      });
-      return self.func('recvmsg', 'intptr_t', ['int', koffi.inout(koffi.pointer(msghdr)), 'int']) as unknown as never;
-    },
+    recvmsg: () => f('recvmsg', 'intptr_t', ['int', 'void *', 'int']),
     setsockopt: () => f('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint']),
     getsockopt: () => f('getsockopt', 'int', ['int', 'int', 'int', 'void *', 'void *']),
     close: () => f('close', 'int', ['int']),
