@@ -5,6 +5,7 @@ import { type KubeObject, objectKey } from '../object.ts';
 import { groupResource, type ResourceType } from '../resources.ts';
 import { isExpired, StatusError } from '../status.ts';
 import { Backoff } from './backoff.ts';
+import { mustRelist, refusesStreamingList } from './failures.ts';
 import { observeInformer } from './observe.ts';
 import { type IndexFunction, Store } from './store.ts';
 
@@ -395,24 +396,6 @@ export class Informer<Raw extends KubeObject, T = Raw> {
 export function withoutManagedFields<T extends KubeObject>(object: T): T {
   if (object.metadata.managedFields !== undefined) delete object.metadata.managedFields;
   return object;
-}
-
-/** Errors on resuming that only a new reading of the state can cure. */
-function mustRelist(error: unknown): boolean {
-  if (!(error instanceof StatusError)) return false;
-  if (isExpired(error)) return true;
-  // The server went back in time (restored from a backup): our version lies in its future.
-  if (error.status.details?.causes?.some((cause) => cause.reason === 'ResourceVersionTooLarge')) return true;
-  return error.httpCode >= 400 && error.httpCode < 500 && ![401, 403, 404, 408, 429].includes(error.httpCode);
-}
-
-function refusesStreamingList(error: unknown): boolean {
-  return (
-    error instanceof StatusError &&
-    error.httpCode >= 400 &&
-    error.httpCode < 500 &&
-    ![401, 403, 404, 408, 410, 429].includes(error.httpCode)
-  );
 }
 
 function sleep(ms: number, signal: AbortSignal): Promise<void> {
