@@ -1,6 +1,6 @@
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { startApiServer } from '@weft/apiserver';
+import { createStreamingHandler, startApiServer } from '@weft/apiserver';
 import { startControllers } from '@weft/controllers';
 import { KubeClient } from '@weft/kube';
 import { loadCluster, nodeDirs, startWorkloads, UNDERLAY_API_PORT, underlayAddresses } from '@weft/lab';
@@ -31,7 +31,7 @@ export async function runApi(name: string): Promise<void> {
     durability: 'fsync',
     log,
     metrics,
-    streaming: (await import('../streaming.ts')).lazyStreaming((node) => nodeDirs(paths, node).kubeletSocket),
+    streaming: createStreamingHandler((node) => nodeDirs(paths, node).kubeletSocket),
   });
   writeFileSync(`${paths.kubeconfig}.new`, server.kubeconfig({ name: contextName(config.name) }), { mode: 0o600 });
   renameSync(`${paths.kubeconfig}.new`, paths.kubeconfig);
