@@ -1,7 +1,8 @@
 import type { StreamingHandler } from './streaming-contract.ts';
 
 /**
- * exec, attach, port-forward and logs by way of each node's unix socket. Streaming that is loaded with the first exec, attach, port-forward or logs: most of the API's life needs none of it.
+ * exec, attach, port-forward and logs by way of each node's unix socket. The code is loaded with the first of them:
+ * most of the API's life needs none of it.
  */
 export function createStreamingHandler(kubeletSocket: (node: string) => string): StreamingHandler {
   let loaded: Promise<StreamingHandler> | undefined;

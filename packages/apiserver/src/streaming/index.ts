@@ -47,7 +47,7 @@ export function createStreaming(kubeletSocket: (node: string) => string): Stream
       throw statusErrors.badRequest(
         `unable to upgrade: none of the stream protocols ${offered.join(', ') || '(none)'} is supported`,
       );
-    const answer = await askNode(route, `/${route.kind}?${target(route)}`);
+    const answer = await askNode(route, `/${route.kind}?${target(route).toString()}`);
     if (webSocket) {
       const ws = await acceptWebSocket(request, socket, head, protocol);
       bridgeCommand(webSocketSession(ws, protocol), answer);
@@ -65,7 +65,7 @@ export function createStreaming(kubeletSocket: (node: string) => string): Stream
   ): Promise<void> {
     const node = {
       socketPath: nodeSocket(route),
-      target: (port: string) => `/portforward?${new URLSearchParams({ ...podQuery(route), port })}`,
+      target: (port: string) => `/portforward?${new URLSearchParams({ ...podQuery(route), port }).toString()}`,
     };
     if (!isWebSocket(request)) {
       acceptSpdy(socket, PORT_FORWARD_PROTOCOL);
@@ -175,7 +175,7 @@ async function log(
   const query = target(route);
   if (route.node === '') throw statusErrors.badRequest(`pod ${route.pod.metadata.name} does not have a host assigned`);
   const upstream = await new Promise<IncomingMessage>((resolve, reject) => {
-    const ask = http.request({ socketPath: kubeletSocket(route.node), path: `/logs?${query}` }, resolve);
+    const ask = http.request({ socketPath: kubeletSocket(route.node), path: `/logs?${query.toString()}` }, resolve);
     ask.on('error', (cause) =>
       reject(statusErrors.internal(`Get "https://${route.node}:10250/containerLogs": ${cause.message}`)),
     );
