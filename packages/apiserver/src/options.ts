@@ -29,7 +29,9 @@ export interface ApiServerOptions {
   readonly durability: Durability;
   readonly log: Logger;
   readonly metrics: Metrics;
-  /** Serves exec, attach, port-forward and logs; without it they answer 501. */
+  /** Path of the Unix socket of a node's kubelet, for exec, attach, port-forward and logs. */
+  readonly kubeletSocket?: (node: string) => string;
+  /** Serves those in another way. Without this and `kubeletSocket` they answer 501. */
   readonly streaming?: StreamingHandler;
   /** For tests. */
   readonly now?: () => Date;

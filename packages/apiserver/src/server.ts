@@ -2,6 +2,7 @@ import { chmodSync } from 'node:fs';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
 import type { KubeObject } from '@weft/kube';
 import { formatKubeconfig } from './auth/kubeconfig.ts';
 import { Pki } from './auth/pki.ts';
@@ -15,9 +16,11 @@ import { listen, makeHttp, makeHttps } from './http/listeners.ts';
 import { createStrategies } from './kinds/index.ts';
 import type { ApiServer, ApiServerOptions } from './options.ts';
 import type { Env } from './registry/context.ts';
+import { conversions } from './registry/conversion.ts';
 import { Pages } from './registry/list.ts';
 import { makeResource, ResourceTable } from './registry/resource.ts';
 import { resources } from './schema/index.ts';
+import { createStreamingHandler } from './streaming-handler.ts';
 import { Store } from './store/store.ts';
 import { Watches } from './watch/watch.ts';
 
@@ -33,10 +36,12 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     ...(options.watchHistory === undefined ? {} : { history: options.watchHistory }),
   });
   const servers: Server[] = [];
+  const upgraded = new Set<Duplex>();
   const watches = new Watches(options.bookmarkInterval);
   let stopControllers: (() => Promise<void>) | undefined;
   const close = async (): Promise<void> => {
     watches.close();
+    for (const socket of upgraded) socket.destroy();
     await stopControllers?.();
     await Promise.all(
       servers.map(
@@ -56,7 +61,10 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       nodePortRange: options.nodePortRange,
       clusterDomain: options.clusterDomain,
     });
-    for (const api of resources) env.table.add(makeResource(api, strategies.strategyFor(api)));
+    for (const api of resources) {
+      const { group, version, plural } = api;
+      env.table.add(makeResource(api, strategies.strategyFor(api), conversions[`${group}/${version}/${plural}`]));
+    }
     strategies.rebuild(storedObjects(env));
     const pki = await pkiReady;
     const api: Api = {
@@ -66,7 +74,10 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       discovery: new Discovery(env.table),
       tokens: new Tokens(env, pki.tokenKey, `https://kubernetes.default.svc.${options.clusterDomain}`),
       metrics: options.metrics,
-      streaming: options.streaming,
+      streaming:
+        options.streaming ??
+        (options.kubeletSocket === undefined ? undefined : createStreamingHandler(options.kubeletSocket)),
+      upgraded,
       notReady: () => [],
     };
     stopControllers = startControllers(env, options, pki.ca.cert);

@@ -149,8 +149,21 @@ async function issue(directory: string, name: string, wanted: Wanted): Promise<K
   const out = `${base}.crt.tmp`;
   try {
     await run('openssl', [
-      ...['req', '-x509', '-new', '-sha256', '-key', `${base}.key`, '-config', config, '-subj', subject],
-      ...['-days', String(DAYS), ...signer, '-out', out],
+      'req',
+      '-x509',
+      '-new',
+      '-sha256',
+      '-key',
+      `${base}.key`,
+      '-config',
+      config,
+      '-subj',
+      subject,
+      '-days',
+      String(DAYS),
+      ...signer,
+      '-out',
+      out,
     ]);
   } catch (error) {
     const missing = (error as { code?: unknown }).code === 'ENOENT';

@@ -23,5 +23,5 @@ export async function expireEvents(env: Env): Promise<void> {
 function lastSeen(event: { metadata: { creationTimestamp?: string }; [field: string]: unknown }): number {
   const series = event.series as { lastObservedTime?: string } | undefined;
   const times = [series?.lastObservedTime, event.lastTimestamp, event.eventTime, event.metadata.creationTimestamp];
-  return Math.max(...times.map((t) => Date.parse(String(t ?? ''))).filter((t) => !Number.isNaN(t)), 0);
+  return Math.max(0, ...times.map((t) => (typeof t === 'string' ? Date.parse(t) : 0)).filter((t) => !Number.isNaN(t)));
 }

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { Metrics } from '@weft/plan';
 import type { UserInfo } from '@weft/kube';
 import type { Tokens } from '../auth/tokens.ts';
@@ -17,6 +18,8 @@ export interface Api {
   readonly tokens: Tokens;
   readonly metrics: Metrics;
   readonly streaming: StreamingHandler | undefined;
+  /** Sockets that left HTTP, to be ended with the server. */
+  readonly upgraded: Set<Duplex>;
   /** Why the server is not ready yet; empty when it is. */
   readonly notReady: () => readonly string[];
 }

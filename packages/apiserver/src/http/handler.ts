@@ -118,6 +118,8 @@ export function upgradeHandler(
   const total = api.metrics.counter('apiserver_request_total', 'Requests by verb, resource and HTTP code.');
   return (request, socket, head) => {
     socket.on('error', () => socket.destroy());
+    api.upgraded.add(socket);
+    socket.on('close', () => api.upgraded.delete(socket));
     try {
       const { path, query } = splitUrl(request.url ?? '/');
       const user = authenticate(request, trusted, api.tokens);

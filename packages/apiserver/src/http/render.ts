@@ -1,5 +1,5 @@
 import type { AnyObject, Stored } from '../store/stored.ts';
-import type { Resource } from '../registry/resource.ts';
+import { objectOf, type Resource } from '../registry/resource.ts';
 import type { OutputForm } from './negotiate.ts';
 
 /** How much of the object each row of a table carries (`includeObject`). */
@@ -16,11 +16,6 @@ export interface View {
 export function viewKey(view: View): string {
   const { form, resource, includeObject } = view;
   return `${resource.api.version}.${resource.conversion === undefined ? '' : resource.api.group}|${form.as}|${form.version}|${form.as === 'table' ? includeObject : ''}`;
-}
-
-/** An object in its own version. */
-export function objectOf(resource: Resource, state: Stored): AnyObject {
-  return resource.conversion?.fromStored(state.object) ?? state.object;
 }
 
 function objectJson(resource: Resource, state: Stored): Buffer {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { failure, StatusError, statusErrors } from '@weft/kube';
-import { trackFields } from '../apply/managers.ts';
+import { type Tracked, trackFields } from '../apply/managers.ts';
 import { type AnyObject, Stored } from '../store/stored.ts';
 import { admitCreate } from './admission.ts';
 import {
@@ -27,6 +27,7 @@ export function createObject(
   namespace: string | undefined,
   draft: AnyObject,
   call: Call,
+  tracked?: Tracked,
 ): Result {
   const target = storedVersion(env, resource);
   const { api, strategy } = target;
@@ -55,7 +56,7 @@ export function createObject(
   }
   refuseInvalid(target, meta.name, strategy.allocate?.(object, undefined, ctx) ?? []);
   call.warnings.push(...(strategy.warnings?.(object, undefined) ?? []));
-  trackFields(target, object, undefined, call, env.now(), undefined);
+  trackFields(target, object, undefined, call, env.now(), tracked);
 
   const key = keyOf(meta.namespace, meta.name);
   if (call.dryRun) {

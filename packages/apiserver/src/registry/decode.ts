@@ -42,9 +42,8 @@ export function decodeObject(
     );
   }
   // The URL says what an absent apiVersion or kind would.
-  const kind = value.kind === undefined || value.kind === '' ? type.kind : String(value.kind);
-  const apiVersion =
-    value.apiVersion === undefined || value.apiVersion === '' ? type.apiVersion : String(value.apiVersion);
+  const kind = textOr(value.kind, type.kind);
+  const apiVersion = textOr(value.apiVersion, type.apiVersion);
   if (apiVersion !== type.apiVersion) {
     throw statusErrors.badRequest(
       `the API version in the data (${apiVersion}) does not match the expected API version (${type.apiVersion})`,
@@ -73,6 +72,10 @@ export function decodeObject(
     apiVersion,
     metadata: (isRecord(metadata) ? metadata : {}) as unknown as KubeObject['metadata'],
   };
+}
+
+function textOr(value: unknown, otherwise: string): string {
+  return typeof value === 'string' && value !== '' ? value : otherwise;
 }
 
 /** Refuses (`Strict`) or reports (`Warn`) problems that do not make an object unusable. */

@@ -110,5 +110,5 @@ function goPrint(value: unknown): string {
       .map((key) => `${key}:${goPrint(value[key])}`)
       .join(' ')}]`;
   }
-  return String(value);
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }

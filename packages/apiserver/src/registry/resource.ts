@@ -1,7 +1,7 @@
 import { apiVersionOf } from '@weft/kube';
 import type { ApiResource, KindStrategy } from '../contract.ts';
 import { gvkType } from '../schema/index.ts';
-import type { AnyObject } from '../store/stored.ts';
+import type { AnyObject, Stored } from '../store/stored.ts';
 
 /** Turns objects of one version of a kind into those of the stored version, and back. Both give new objects. */
 export interface Conversion {
@@ -44,6 +44,11 @@ export function makeResource(
     conversion: more.conversion,
     custom: more.custom,
   };
+}
+
+/** A stored object in the version of `resource`. */
+export function objectOf(resource: Resource, state: Stored): AnyObject {
+  return resource.conversion?.fromStored(state.object) ?? state.object;
 }
 
 /** All resources that are served now. */

@@ -10,7 +10,7 @@ import {
 } from '@weft/kube';
 import { errorMessage } from '@weft/plan';
 import type { Stored } from '../store/stored.ts';
-import type { Resource } from './resource.ts';
+import { objectOf, type Resource } from './resource.ts';
 
 /** What a list or watch is limited to. */
 export interface Selection {
@@ -55,7 +55,7 @@ export function parseSelection(resource: Resource, namespace: string | undefined
   const read = (state: Stored, path: string): string => {
     if (path === 'metadata.name') return state.key.slice(state.key.indexOf('/') + 1);
     if (path === 'metadata.namespace') return state.object.metadata.namespace ?? '';
-    return selectableFields[path]?.(state.object) ?? '';
+    return selectableFields[path]?.(objectOf(resource, state)) ?? '';
   };
   const one = fields.find((f) => f.path === 'metadata.name' && f.operator === '=')?.value;
   const inNamespace = namespace === undefined ? undefined : `${namespace}/`;

@@ -21,12 +21,14 @@ import { validateMetadata, validateMetadataUpdate } from './metadata.ts';
 import type { Resource } from './resource.ts';
 
 /** Which part of an object a request may change. */
-export type Part = 'all' | 'status' | 'ephemeralcontainers' | 'finalize';
+export type Part = 'all' | 'status' | 'ephemeralcontainers' | 'finalize' | 'binding';
 
 export interface UpdateRequest {
   readonly namespace: string | undefined;
   readonly name: string;
   readonly part: Part;
+  /** Under which subresource the ownership of fields is recorded; by default the part. */
+  readonly subresource?: string;
   /**
    * The wanted object, in the version of the resource, from the current one; gets a copy of its own. For a part, what
    * lies outside of it is ignored.
@@ -34,7 +36,7 @@ export interface UpdateRequest {
   readonly change: (current: AnyObject) => AnyObject;
   /** Makes the object when there is none (PUT on some kinds, server-side apply). */
   readonly create?: () => AnyObject;
-  /** How the ownership of fields changes; the default is that the manager owns what changed. */
+  /** `applied`: the object already says who owns its fields. */
   readonly tracked?: Tracked;
 }
 
@@ -63,7 +65,7 @@ export function updateObject(env: Env, resource: Resource, request: UpdateReques
   const entry = env.store.collection(target.storage).get(key);
   if (entry === undefined) {
     if (request.create === undefined) throw statusErrors.notFound(api, name);
-    return createObject(env, resource, namespace, request.create(), call);
+    return createObject(env, resource, namespace, request.create(), call, request.tracked);
   }
   const old = entry.object;
   const copy = clone(old);
@@ -82,7 +84,7 @@ export function updateObject(env: Env, resource: Resource, request: UpdateReques
     next = partOf(target, next, old, part);
     carrySystemFields(next, old);
     if (part === 'status') strategy.prepareStatusUpdate?.(next, old, ctx);
-    else if (part !== 'finalize') strategy.defaults?.(next);
+    else if (part === 'ephemeralcontainers') strategy.defaults?.(next);
   }
   if (strategy.hasGeneration === true && part !== 'status' && specChanged(next, old)) {
     next.metadata.generation = (old.metadata.generation ?? 0) + 1;
@@ -92,14 +94,14 @@ export function updateObject(env: Env, resource: Resource, request: UpdateReques
     ...validateMetadata(next.metadata, api.namespaced, strategy.nameRule),
     ...validateMetadataUpdate(next.metadata, old.metadata),
   ];
-  if (part !== 'finalize') {
+  if (part !== 'finalize' && part !== 'binding') {
     faults.push(...(strategy.validate?.(next, ctx) ?? []));
     if (part !== 'ephemeralcontainers' && part !== 'status') {
       faults.push(...(strategy.validateUpdate?.(next, old, ctx) ?? []));
     }
   }
   refuseInvalid(target, name, faults);
-  trackFields(target, next, old, call, env.now(), request.tracked, part === 'all' ? '' : part);
+  trackFields(target, next, old, call, env.now(), request.tracked, request.subresource ?? (part === 'all' ? '' : part));
 
   if (!call.dryRun && sameJson(next as unknown as Json, old as unknown as Json)) {
     return { state: entry, created: false, deleted: false, durable: NOTHING_TO_SYNC };
@@ -193,6 +195,7 @@ const STATUS_WRITES_METADATA = new Set(['/nodes', '/pods', '/services', '/namesp
 
 function partOf(resource: Resource, wanted: AnyObject, old: AnyObject, part: Part): AnyObject {
   const out: AnyObject = { ...clone(old) };
+  if (part === 'binding') return { ...out, metadata: wanted.metadata, spec: wanted.spec, status: wanted.status };
   if (wanted.metadata.managedFields !== undefined) out.metadata.managedFields = wanted.metadata.managedFields;
   if (part === 'status') {
     if (wanted.status === undefined) delete out.status;

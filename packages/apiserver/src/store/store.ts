@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { errorMessage, type Logger, WeftError } from '@weft/plan';
 import { Collection } from './collection.ts';
 import { logName, openStoreFiles, snapshotName } from './files.ts';
+import { lockDirectory } from './lock.ts';
 import { AppendLog, type Durability } from './log.ts';
 import { encodeRecord, type LogRecord, scanRecords } from './record.ts';
 import { removeBefore, writeSnapshot } from './snapshot.ts';
@@ -51,13 +52,20 @@ export class Store {
   #compaction: Promise<void> | undefined;
   #nextCompaction = 0;
   #closed = false;
+  readonly #unlock: () => void;
 
-  /** Loads the directory. Throws WeftError `STORE_INCOMPATIBLE`, `STORE_CORRUPT` or `STORE_UNREADABLE`. */
+  /** Loads the directory. Throws WeftError `STORE_INCOMPATIBLE`, `STORE_CORRUPT`, `STORE_UNREADABLE` or `DATA_DIR_IN_USE`. */
   constructor(options: StoreOptions) {
     this.#options = options;
     this.#history = options.history ?? 4096;
     mkdirSync(options.directory, { recursive: true, mode: 0o700 });
-    this.#load();
+    this.#unlock = lockDirectory(options.directory);
+    try {
+      this.#load();
+    } catch (error) {
+      this.#unlock();
+      throw error;
+    }
   }
 
   /** The version of the last change of any object. */
@@ -139,6 +147,7 @@ export class Store {
       this.#options.log.warn('the store was closed without its end mark', { error: errorMessage(error) });
     }
     await this.#log.close();
+    this.#unlock();
   }
 
   #compactSoon(): void {

@@ -39,7 +39,7 @@ export class Watches {
 
   close(): void {
     clearInterval(this.#timer);
-    for (const watch of [...this.#running]) watch.end();
+    for (const watch of this.#running) watch.end();
   }
 }
 
