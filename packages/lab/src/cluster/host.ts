@@ -12,7 +12,6 @@ import {
 } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
-import { features } from '@weft/kernel';
 import { WeftError } from '@weft/plan';
 import { detachHost, hostBlocks } from '../host/link.ts';
 import { type ClusterConfig, type ClusterRequest, resolveConfig } from './config.ts';
@@ -93,24 +92,6 @@ async function chooseApiPort(wanted: number | undefined): Promise<number> {
   });
 }
 
-function checkKernel(): void {
-  const have = features();
-  const needed: readonly (readonly ['nftables' | 'conntrack' | 'vxlan' | 'overlayfs', string])[] = [
-    ['nftables', 'CONFIG_NF_TABLES'],
-    ['conntrack', 'CONFIG_NF_CONNTRACK'],
-    ['vxlan', 'CONFIG_VXLAN'],
-    ['overlayfs', 'CONFIG_OVERLAY_FS'],
-  ];
-  for (const [feature, option] of needed) {
-    if (have[feature]) continue;
-    throw new WeftError({
-      code: 'KERNEL_FEATURE',
-      message: `this kernel has no ${feature}`,
-      hint: `use a kernel with ${option}`,
-    });
-  }
-}
-
 async function checkUserNamespace(host: HostContext): Promise<{ mapMany: boolean; note?: string }> {
   const many = await runProgram('unshare', [...clusterNamespaceArgs(true, true), 'true']);
   if (many.code === 0) return { mapMany: true };
@@ -160,7 +141,6 @@ export async function upCluster(
   const name = request.name ?? 'weft';
   const known = findCluster(name, host);
   if (known?.pids !== undefined) return { cluster: known, wasRunning: true };
-  checkKernel();
   const space = host.uid === 0 ? { mapMany: true } : await checkUserNamespace(host);
   // A cluster that was not taken down comes back with its objects, as after a reboot.
   const config = known?.config ?? (await planCluster(request, host));
@@ -210,10 +190,7 @@ async function launch(
   signal: AbortSignal,
 ): Promise<ClusterPids> {
   const log = openSync(path.join(paths.logDir, 'supervisor.log'), 'a');
-  const args = [
-    ...clusterNamespaceArgs(config.rootless, mapMany),
-    ...clusterInitCommand(config.name, host.self),
-  ];
+  const args = [...clusterNamespaceArgs(config.rootless, mapMany), ...clusterInitCommand(config.name, host.self)];
   const router = netnsPath(paths.netnsDir, 'lab');
   const child = spawn('unshare', args, {
     detached: true,

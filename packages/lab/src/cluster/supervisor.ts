@@ -4,6 +4,7 @@ import path from 'node:path';
 import { listenTcp, NetNs } from '@weft/kernel';
 import { isStatus, KubeClient, type KubeObject, type Node, resourceOfKind, resources } from '@weft/kube';
 import { errorMessage, type Logger, WeftError } from '@weft/plan';
+import { checkKernel } from '../host/kernel.ts';
 import { attachHost } from '../host/link.ts';
 import { masqueradeWayOut } from '../topology/masquerade.ts';
 import { Underlay } from '../topology/underlay.ts';
@@ -119,7 +120,8 @@ export class Supervisor {
   }
 
   async #build(): Promise<void> {
-    const { config } = this.#options;
+    const { config, paths } = this.#options;
+    await checkKernel(path.dirname(paths.stateDir));
     await this.#progress.phase('underlay', async () => {
       await this.#underlay.createRouter();
       const places = nodePlaces(config);
