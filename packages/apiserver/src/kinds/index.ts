@@ -4,7 +4,6 @@ import { printerOf } from '../table/index.ts';
 import { kindRules } from './registry.ts';
 import { ServiceAllocator, serviceRules } from './service/index.ts';
 import type { KindRules } from './strategy.ts';
-import { checkObjectMeta } from './validate/meta.ts';
 
 export interface StrategyConfig {
   /** One CIDR per family; the first is the primary family. */
@@ -21,38 +20,6 @@ export interface Strategies {
   rebuild(objects: Iterable<{ readonly resource: ApiResource; readonly obj: KubeObject }>): void;
 }
 
-/** A status update changes nothing but status and metadata. */
-function keepSpec(next: KubeObject, old: KubeObject): void {
-  const target = next as unknown as Record<string, unknown>;
-  const source = old as unknown as Record<string, unknown>;
-  for (const key of new Set([...Object.keys(target), ...Object.keys(source)])) {
-    if (['apiVersion', 'kind', 'metadata', 'status'].includes(key)) continue;
-    if (source[key] === undefined) delete target[key];
-    else target[key] = source[key];
-  }
-}
-
-function assemble(resource: ApiResource, kind: KindRules): KindStrategy {
-  const nameRule = kind.nameRule ?? 'dns-subdomain';
-  return {
-    ...kind,
-    ...printerOf(resource),
-    nameRule,
-    ...(kind.statusSubresource === true
-      ? {
-          prepareStatusUpdate: (next: KubeObject, old: KubeObject, ctx) => {
-            keepSpec(next, old);
-            kind.prepareStatusUpdate?.(next, old, ctx);
-          },
-        }
-      : {}),
-    validate: (obj, ctx) => [
-      ...checkObjectMeta(obj, resource.namespaced, nameRule),
-      ...(kind.validate?.(obj, ctx) ?? []),
-    ],
-  };
-}
-
 /**
  * The rules of every built-in kind: defaults, validation, immutability, allocation, tables. Throws WeftError when a range
  * of the configuration is unusable.
@@ -66,7 +33,7 @@ export function createStrategies(config: StrategyConfig): Strategies {
       const id = `${resource.group}/${resource.plural}`;
       let strategy = made.get(id);
       if (strategy === undefined) {
-        strategy = assemble(resource, special[id] ?? kindRules[id] ?? {});
+        strategy = { ...(special[id] ?? kindRules[id]), ...printerOf(resource) };
         made.set(id, strategy);
       }
       return strategy;

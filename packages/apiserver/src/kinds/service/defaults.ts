@@ -71,7 +71,8 @@ export function dropForType(next: Service, old: Service): void {
     dropUnchanged('ipFamilies', 'ipFamilyPolicy');
   }
   if (mayHaveNodePorts(old) && !mayHaveNodePorts(next)) {
-    if (same(nodePortsOf(next).sort(), nodePortsOf(old).sort())) {
+    const before = nodePortsOf(old);
+    if (nodePortsOf(next).every((port) => before.includes(port))) {
       for (const port of spec.ports ?? []) delete port.nodePort;
     }
   }

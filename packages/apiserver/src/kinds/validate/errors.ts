@@ -15,7 +15,7 @@ export function showValue(value: unknown): string {
     }
     return JSON.stringify(value);
   }
-  return String(value);
+  return JSON.stringify(value);
 }
 
 const withDetail = (head: string, detail: string): string => (detail === '' ? head : `${head}: ${detail}`);

@@ -136,10 +136,3 @@ export const qualifiedName: Rule = (value) => {
   }
   return errors;
 };
-
-export const NAME_RULES = {
-  'dns-subdomain': dnsSubdomain,
-  'dns-label': dnsLabel,
-  'dns1035-label': dns1035Label,
-  'path-segment': pathSegment,
-} as const;
