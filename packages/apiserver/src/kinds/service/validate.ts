@@ -144,7 +144,7 @@ function checkClusterIps(service: Service): FieldError[] {
 }
 
 /** Addresses that must not be a Service's outside address. */
-function checkNonSpecialIp(field: string, text: string): FieldError[] {
+export function checkNonSpecialIp(field: string, text: string): FieldError[] {
   const ip = parseIp(text);
   if (ip === undefined) return [];
   const { bytes, family } = ip;

@@ -1,0 +1,22 @@
+import type { Namespace } from '@weft/kube';
+import { type KindRules, keepsStatus, rules } from './strategy.ts';
+import { checkRule } from './validate/values.ts';
+import { qualifiedName } from './validate/names.ts';
+
+const NAME_LABEL = 'kubernetes.io/metadata.name';
+
+/** core/v1 Namespace. */
+export const namespaceRules: KindRules = rules<Namespace>({
+  ...keepsStatus(() => ({ phase: 'Active' })),
+  nameRule: 'dns-label',
+  defaults: ({ metadata }) => {
+    if (metadata.name) metadata.labels = { ...metadata.labels, [NAME_LABEL]: metadata.name };
+  },
+  prepareCreate: (namespace) => {
+    namespace.spec = { finalizers: ['kubernetes'] };
+    namespace.status = { phase: 'Active' };
+  },
+  validate: ({ spec }) =>
+    (spec?.finalizers ?? []).flatMap((finalizer, i) => checkRule(`spec.finalizers[${i}]`, finalizer, qualifiedName)),
+  selectableFields: { 'status.phase': (n) => n.status?.phase ?? '' },
+});
