@@ -1,5 +1,5 @@
 import { closeSync, openSync, rmSync } from 'node:fs';
-import { EAGAIN, EINTR } from '../errno.ts';
+import { EAGAIN, EINTR, EPROTO } from '../errno.ts';
 import { KernelError } from '../errors.ts';
 import { watchReadable } from '../netlink/poll.ts';
 import { libc } from './libc.ts';
@@ -48,7 +48,8 @@ export function setWinsize(fd: number, cols: number, rows: number): void {
  */
 export function listenForFd(path: string): { readonly ready: Promise<number>; close(): void } {
   const c = libc();
-  const fail = (operation: string): KernelError => new KernelError({ errno: c.errno(), operation, object: path });
+  const fail = (operation: string, errno = c.errno()): KernelError =>
+    new KernelError({ errno, operation, object: path });
   const bytes = Buffer.from(path);
   // sun_path holds 108 bytes with the terminator.
   if (bytes.length > 107)
@@ -83,7 +84,7 @@ export function listenForFd(path: string): { readonly ready: Promise<number>; cl
   const receive = (): void => {
     const result = receiveFd(connection);
     if (result === undefined) return;
-    finish(() => (result >= 0 ? settle?.resolve(result) : settle?.reject(fail('receive descriptor on'))));
+    finish(() => (result >= 0 ? settle?.resolve(result) : settle?.reject(fail('receive descriptor on', -result))));
   };
   watching = watchReadable(
     fd,
@@ -105,7 +106,7 @@ export function listenForFd(path: string): { readonly ready: Promise<number>; cl
   };
 }
 
-/** A descriptor sent over a connected unix socket; undefined when nothing came yet, -1 when what came was none. */
+/** A descriptor sent over a connected unix socket; undefined when nothing came yet, a negative errno when none will. */
 function receiveFd(connection: number): number | undefined {
   const c = libc();
   const { koffi } = c;
@@ -124,14 +125,17 @@ function receiveFd(connection: number): number | undefined {
     let length: number;
     do length = c.recvmsg(connection, memory, MSG_CMSG_CLOEXEC);
     while (length < 0 && c.errno() === EINTR);
-    if (length < 0) return c.errno() === EAGAIN ? undefined : -1;
+    if (length < 0) {
+      const errno = c.errno();
+      return errno === EAGAIN ? undefined : -errno;
+    }
     const controlLength = Number(view.getBigUint64(40, true));
     if (
       controlLength < 20 ||
       view.getUint32(96 + 8, true) !== SOL_SOCKET ||
       view.getUint32(96 + 12, true) !== SCM_RIGHTS
     )
-      return -1;
+      return -EPROTO;
     return view.getInt32(96 + 16, true);
   } finally {
     koffi.free(memory as never);

@@ -65,7 +65,7 @@ describe('conntrack', () => {
     udp(1001);
     udp(1002);
     const flows = await conntrack.dump({ family: 4, proto: 17 });
-    expect(flows.map((f) => f.orig.dport).sort()).toEqual([1001, 1002]);
+    expect(flows.map((f) => f.orig.dport).sort((a, b) => a - b)).toEqual([1001, 1002]);
     const [flow] = flows;
     if (flow === undefined) throw new Error('no flow');
     const listed = inside(ns, 'conntrack', '-L', '-p', 'udp', '-o', 'id', '-d', '127.0.0.1');

@@ -397,7 +397,7 @@ describe('a Service layout written over netlink', () => {
       ],
     ]);
     const sets = await nft.listSets(t);
-    expect(sets.map((s) => s.name).sort()).toEqual([...of('set'), ...of('map')].map((s) => s['name']).sort());
+    expect(sets.map((s) => s.name).sort()).toEqual([...of('set'), ...of('map')].map((s) => String(s['name'])).sort());
     expect(sets.find((s) => s.name === 'affinity')).toMatchObject({
       key: ['classid', 'ipv4_addr'],
       data: 'classid',

@@ -22,6 +22,11 @@ async function index(name: string, r = rt): Promise<number> {
   return link.index;
 }
 
+/** Rows in the order of their text. */
+function sorted(rows: readonly unknown[][]): unknown[][] {
+  return [...rows].sort((a, b) => String(a).localeCompare(String(b)));
+}
+
 async function failure(promise: Promise<unknown>): Promise<KernelError> {
   const error = await promise.then(
     () => undefined,
@@ -210,11 +215,12 @@ describe('addresses, routes, rules, neighbours', () => {
     );
     const ours = (await rt.routes.list({ family: 4 })).filter((r) => r.type === 'unicast' || r.type === 'blackhole');
     const plain = (dst: string): string => dst.replace(/\/32$/, '');
-    expect(ours.map((r) => [plain(r.dst), r.via]).sort()).toEqual(
-      theirs
-        .filter((r) => !String(r['dst']).includes(':') && !(r['dst'] === 'default' && r['table'] === undefined))
-        .map((r) => [plain(String(r['dst'])), r['gateway']])
-        .sort(),
+    expect(sorted(ours.map((r) => [plain(r.dst), r.via]))).toEqual(
+      sorted(
+        theirs
+          .filter((r) => !String(r['dst']).includes(':') && !(r['dst'] === 'default' && r['table'] === undefined))
+          .map((r) => [plain(String(r['dst'])), r['gateway']]),
+      ),
     );
     expect(ours.find((r) => r.dst === '10.6.0.0/16')?.nexthops).toEqual([
       { oif: v0, via: '10.1.0.2', weight: 3 },
@@ -331,16 +337,14 @@ describe('addresses, routes, rules, neighbours', () => {
     await rt.fdb.append({ index: vx0, mac: '00:00:00:00:00:00', dst: '192.0.2.9' });
     await rt.fdb.replace({ index: vx0, mac: '02:00:00:00:01:01', dst: '192.0.2.10' });
     const entries = await rt.fdb.list(vx0);
-    expect(entries.map((e) => [e.mac, e.dst, e.state, e.self]).sort()).toEqual([
+    expect(sorted(entries.map((e) => [e.mac, e.dst, e.state, e.self]))).toEqual([
       ['00:00:00:00:00:00', '192.0.2.8', 'permanent', true],
       ['00:00:00:00:00:00', '192.0.2.9', 'permanent', true],
       ['02:00:00:00:01:01', '192.0.2.10', 'permanent', true],
     ]);
-    expect(
-      json(ns, 'bridge', '-j', 'fdb', 'show', 'dev', 'vx0')
-        .map((e) => [e['mac'], e['dst']])
-        .sort(),
-    ).toEqual(entries.map((e) => [e.mac, e.dst]).sort());
+    expect(sorted(json(ns, 'bridge', '-j', 'fdb', 'show', 'dev', 'vx0').map((e) => [e['mac'], e['dst']]))).toEqual(
+      sorted(entries.map((e) => [e.mac, e.dst])),
+    );
     await rt.fdb.del({ index: vx0, mac: '00:00:00:00:00:00', dst: '192.0.2.9' });
     expect(await rt.fdb.list(vx0)).toHaveLength(2);
 
