@@ -1,0 +1,193 @@
+import { join } from 'node:path';
+import { type Ip, parseIp } from '@weft/net';
+import type { Logger } from '@weft/plan';
+import { CniCode, CniError } from '../spec/errors.ts';
+import type { Attachment } from '../spec/types.ts';
+import { Journal, type JournalContents, type JournalStamp } from './journal.ts';
+import { AddressPool, type PoolUsage } from './pool.ts';
+import type { AddressRange, RangeSet } from './range.ts';
+
+/**
+ * What an attachment holds, from before the first change to the kernel until after the last.
+ *
+ * - `wiring`: addresses are set aside; the kernel may or may not have been changed. No runtime was told.
+ * - `ready`: wired, and the runtime was told or is about to be.
+ * - `removing`: being taken down; the addresses are still set aside.
+ */
+export interface Allocation extends Attachment {
+  readonly network: string;
+  /** `wired` by the main plugin, or `address` only (given to some other main plugin by host-local). */
+  readonly kind: 'wired' | 'address';
+  readonly state: 'wiring' | 'ready' | 'removing';
+  readonly addresses: readonly string[];
+  /** Name of the node's end of the veth pair. */
+  readonly link?: string;
+  /** Inode of the sandbox's network namespace, as text. */
+  readonly sandbox?: string;
+  /** Milliseconds since the epoch. */
+  readonly since: number;
+}
+
+export interface IpamOptions {
+  readonly stateDir: string;
+  readonly stamp: JournalStamp;
+  readonly log: Logger;
+  /** Rest of a freed address before it is given out again. Default 30 s. */
+  readonly reuseDelayMs?: number;
+  readonly now?: () => number;
+}
+
+export interface Reservation {
+  readonly allocation: Allocation;
+  /** One per range set: the address and the range it came from. */
+  readonly given: readonly { readonly address: string; readonly range: AddressRange }[];
+}
+
+/** Key of an attachment within its network. */
+export function attachmentKey(network: string, attachment: Attachment): string {
+  return `${network}/${attachment.containerId}/${attachment.ifname}`;
+}
+
+/**
+ * The addresses of one node: a pool in memory under a journal on disk.
+ *
+ * Crash safety is the order of steps: an address is journaled before the kernel hears of it (`reserve`), a success is
+ * journaled before the runtime hears of it (`ready`), and an address is freed after the kernel has let go (`release`).
+ * Whatever was under way at a crash is therefore still in the journal, marked `wiring` or `removing`.
+ */
+export class Ipam {
+  readonly #journal: Journal<Allocation>;
+  readonly #pool: AddressPool;
+  readonly #records = new Map<string, Allocation>();
+  readonly #now: () => number;
+  /** What the journal said when it was opened. */
+  readonly found: JournalContents<Allocation>;
+
+  constructor(options: IpamOptions) {
+    this.#now = options.now ?? Date.now;
+    const reuseDelayMs = options.reuseDelayMs ?? 30_000;
+    this.#pool = new AddressPool({ reuseDelayMs });
+    const path = join(options.stateDir, 'allocations.journal');
+    const { journal, contents } = Journal.open<Allocation>(path, options.stamp, options.log);
+    this.#journal = journal;
+    this.found = contents;
+    this.#load(contents, reuseDelayMs);
+    if (contents.dropped !== undefined) {
+      options.log.info('dropped address allocations of an earlier life of this node', { ...contents.dropped });
+    }
+    if (contents.damagedLines > 0) {
+      options.log.warn('the allocation journal has unreadable lines', { path, lines: contents.damagedLines });
+    }
+  }
+
+  get(network: string, attachment: Attachment): Allocation | undefined {
+    return this.#records.get(attachmentKey(network, attachment));
+  }
+
+  list(): readonly Allocation[] {
+    return [...this.#records.values()];
+  }
+
+  usage(set: RangeSet): PoolUsage {
+    return this.#pool.usage(set);
+  }
+
+  /** Sets one address of every set aside, durably. Nothing is taken when it throws. */
+  reserve(
+    request: Omit<Allocation, 'state' | 'addresses' | 'since'>,
+    sets: readonly RangeSet[],
+    wanted: readonly Ip[] = [],
+  ): Reservation {
+    const key = attachmentKey(request.network, request);
+    if (this.#records.has(key)) {
+      throw new CniError(CniCode.interfaceExists, `${key} has an allocation already`);
+    }
+    const stray = wanted.find((ip) => !sets.some((set) => set.family === ip.family));
+    if (stray !== undefined) {
+      throw new CniError(
+        CniCode.invalidConfig,
+        `an IPv${stray.family} address is requested, but there is no such range`,
+      );
+    }
+    const given: { address: string; range: AddressRange }[] = [];
+    try {
+      for (const set of sets) {
+        const exact = wanted.find((ip) => ip.family === set.family);
+        given.push(this.#pool.take(set, key, this.#now(), exact));
+      }
+      const addresses = given.map((g) => g.address);
+      const allocation: Allocation = { ...request, state: 'wiring', addresses, since: this.#now() };
+      this.#journal.put(key, allocation);
+      this.#records.set(key, allocation);
+      return { allocation, given };
+    } catch (error) {
+      for (const { address } of given) this.#pool.release(address, 0);
+      throw error;
+    }
+  }
+
+  /** The kernel has what the allocation describes; the runtime may be told. */
+  ready(allocation: Allocation): void {
+    this.#store({ ...allocation, state: 'ready' });
+  }
+
+  /** The allocation is about to be taken down. */
+  removing(allocation: Allocation): void {
+    this.#store({ ...allocation, state: 'removing' });
+  }
+
+  /** The kernel has let go; the addresses may be given out again after their rest. */
+  release(allocation: Allocation): void {
+    const key = attachmentKey(allocation.network, allocation);
+    const current = this.#records.get(key);
+    if (current === undefined || current.since !== allocation.since) return;
+    const now = this.#now();
+    this.#records.delete(key);
+    // A ready allocation was used by a pod; a failed one never carried traffic and needs no rest.
+    const freedAt = allocation.state === 'wiring' ? 0 : now;
+    for (const address of allocation.addresses) this.#pool.release(address, freedAt);
+    this.#journal.remove(key, freedAt);
+  }
+
+  /** Takes over an attachment that the kernel has and the journal has lost. */
+  adopt(allocation: Allocation): void {
+    this.#store(allocation);
+    const key = attachmentKey(allocation.network, allocation);
+    for (const address of allocation.addresses) this.#pool.claim(address, key);
+  }
+
+  close(): void {
+    this.#journal.close();
+  }
+
+  #store(allocation: Allocation): void {
+    const key = attachmentKey(allocation.network, allocation);
+    this.#records.set(key, allocation);
+    this.#journal.put(key, allocation);
+  }
+
+  #load(contents: JournalContents<Allocation>, reuseDelayMs: number): void {
+    const resting = [...contents.removed.values()].sort((a, b) => a.at - b.at);
+    for (const { at, record } of resting) {
+      if (at <= this.#now() - reuseDelayMs) continue;
+      for (const address of record?.addresses ?? []) this.#pool.rest(address, at);
+    }
+    const records = [...contents.records].sort(([, a], [, b]) => a.since - b.since);
+    for (const [key, record] of records) {
+      this.#records.set(key, record);
+      for (const address of record.addresses) {
+        this.#pool.claim(address, key);
+        this.#pool.resume(address);
+      }
+    }
+  }
+}
+
+/** Addresses a runtime asks for by name: capability `ips`, `args.cni.ips` or CNI_ARGS `IP=`; lengths are ignored. */
+export function parseWanted(texts: readonly string[]): readonly Ip[] {
+  return texts.map((text) => {
+    const ip = parseIp(text.split('/')[0] as string);
+    if (ip === undefined) throw new CniError(CniCode.invalidConfig, `requested IP is not an address: ${text}`);
+    return ip;
+  });
+}

@@ -1,0 +1,146 @@
+import { addressAt, compareIp, formatIp, type Ip, indexIn, parseIp } from '@weft/net';
+import { CniCode, CniError } from '../spec/errors.ts';
+import { type AddressRange, formatRange, type RangeSet, rangeOf, rangeSetSize } from './range.ts';
+
+/** How full a set of ranges is. */
+export interface PoolUsage {
+  readonly range: string;
+  readonly used: number;
+  /** Addresses freed so recently that they are not given out yet. */
+  readonly cooling: number;
+  readonly total: bigint;
+}
+
+/**
+ * Which addresses are taken, and which comes next: round robin, so that an address rests as long as possible before
+ * another pod gets it, and never within the delay unless nothing else is left. Pure memory; `Ipam` makes it durable.
+ */
+export class AddressPool {
+  readonly #reuseDelayMs: number;
+  /** Address → owner. */
+  readonly #used = new Map<string, string>();
+  /** Address → time it was freed, oldest first. */
+  readonly #cooling = new Map<string, number>();
+  /** Text of a set → the address given out last. */
+  readonly #last = new Map<string, Ip>();
+
+  constructor(options: { readonly reuseDelayMs: number }) {
+    this.#reuseDelayMs = options.reuseDelayMs;
+  }
+
+  ownerOf(address: string): string | undefined {
+    return this.#used.get(address);
+  }
+
+  /** Marks an address as taken, as found at start. */
+  claim(address: string, owner: string): void {
+    this.#used.set(address, owner);
+    this.#cooling.delete(address);
+  }
+
+  release(address: string, now: number): void {
+    if (!this.#used.delete(address)) return;
+    this.rest(address, now);
+  }
+
+  /** Marks a free address as freed at `at`. */
+  rest(address: string, at: number): void {
+    this.#cooling.delete(address);
+    this.#cooling.set(address, at);
+  }
+
+  /** Tells the pool which address was given out last, so that a restart goes on behind it. */
+  resume(address: string): void {
+    const ip = parseIp(address);
+    if (ip !== undefined) this.#last.set(`family ${ip.family}`, ip);
+  }
+
+  /** Takes an address of the set: the wanted one, else the next. */
+  take(set: RangeSet, owner: string, now: number, wanted?: Ip): { address: string; range: AddressRange } {
+    this.#forgetRested(now);
+    const found = wanted === undefined ? this.#next(set) : this.#exactly(set, wanted);
+    this.#used.set(found.address, owner);
+    this.#cooling.delete(found.address);
+    return found;
+  }
+
+  usage(set: RangeSet): PoolUsage {
+    let used = 0;
+    let cooling = 0;
+    const within = (address: string): boolean => {
+      const ip = parseIp(address);
+      return ip !== undefined && rangeOf(set, ip) !== undefined;
+    };
+    for (const address of this.#used.keys()) if (within(address)) used += 1;
+    for (const address of this.#cooling.keys()) if (within(address)) cooling += 1;
+    return { range: set.ranges.map(formatRange).join(', '), used, cooling, total: rangeSetSize(set) };
+  }
+
+  #exactly(set: RangeSet, wanted: Ip): { address: string; range: AddressRange } {
+    const address = formatIp(wanted);
+    const range = rangeOf(set, wanted);
+    if (range === undefined) {
+      throw new CniError(
+        CniCode.invalidConfig,
+        `requested IP address ${address} is not in ${set.ranges.map(formatRange).join(', ')}`,
+      );
+    }
+    const owner = this.#used.get(address);
+    if (owner !== undefined) {
+      throw new CniError(CniCode.tryAgainLater, `requested IP address ${address} is in use by ${owner}`);
+    }
+    return { address, range };
+  }
+
+  #next(set: RangeSet): { address: string; range: AddressRange } {
+    const key = set.ranges.map((range) => `${range.subnet} ${range.first} ${range.last}`).join(' ');
+    const last = this.#last.get(key) ?? this.#last.get(`family ${set.family}`);
+    // Every address that is passed over is taken, resting or a gateway, so this many steps always meet a free one.
+    const steps = this.#used.size + this.#cooling.size + set.ranges.length + 1;
+    let seen = 0;
+    for (const { ip, range } of walk(set, last)) {
+      if (seen++ > steps) break;
+      const address = formatIp(ip);
+      if (this.#used.has(address) || this.#cooling.has(address)) continue;
+      this.#last.set(key, ip);
+      return { address, range };
+    }
+    for (const address of this.#cooling.keys()) {
+      const ip = parseIp(address);
+      const range = ip === undefined ? undefined : rangeOf(set, ip);
+      if (ip === undefined || range === undefined) continue;
+      this.#last.set(key, ip);
+      return { address, range };
+    }
+    const { range, used, total } = this.usage(set);
+    throw new CniError(
+      CniCode.tryAgainLater,
+      `no IP addresses available in ${range}: ${used} of ${total} are in use`,
+      'IPAM_EXHAUSTED: delete pods of this node, or give the node a larger pod CIDR',
+    );
+  }
+
+  #forgetRested(now: number): void {
+    for (const [address, at] of this.#cooling) {
+      if (at > now - this.#reuseDelayMs) return;
+      this.#cooling.delete(address);
+    }
+  }
+}
+
+/** All addresses of a set in order, once round, starting behind `last`. */
+function* walk(set: RangeSet, last: Ip | undefined): Generator<{ ip: Ip; range: AddressRange }> {
+  const from = last === undefined ? -1 : set.ranges.findIndex((range) => rangeOf({ ...set, ranges: [range] }, last));
+  const start = from < 0 ? 0 : from;
+  const first = from < 0 ? undefined : indexIn((set.ranges[from] as AddressRange).prefix, last as Ip) + 1n;
+  for (let i = 0; i <= set.ranges.length; i++) {
+    const range = set.ranges[(start + i) % set.ranges.length] as AddressRange;
+    const low = i === 0 && first !== undefined ? first : range.first;
+    // The first range comes a second time for the part before the start.
+    const high = i === set.ranges.length ? (first ?? range.first) - 1n : range.last;
+    for (let at = low; at <= high; at++) {
+      const ip = addressAt(range.prefix, at);
+      if (compareIp(ip, range.gateway) !== 0) yield { ip, range };
+    }
+  }
+}

@@ -1,0 +1,104 @@
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isObject, type JsonObject, objectField, stringField } from '../spec/json.ts';
+import type { Attachment } from '../spec/types.ts';
+
+/** What is remembered of an attachment after its ADD (libcni's `cniCacheV1`). */
+export interface CachedAttachment extends Attachment {
+  readonly networkName: string;
+  /** The list's text as it was at ADD. */
+  readonly config: string;
+  readonly netns: string;
+  readonly cniArgs: readonly (readonly [string, string])[];
+  readonly capabilityArgs: JsonObject;
+  /** The final result of the chain, as printed. */
+  readonly result: JsonObject | undefined;
+}
+
+const KIND = 'cniCacheV1';
+
+/** Results on disk, in libcni's layout: `<dir>/results/<network>-<container>-<ifname>`. */
+export class ResultCache {
+  readonly #dir: string;
+
+  /** `dir` is libcni's cache directory, by default /var/lib/cni. */
+  constructor(dir: string) {
+    this.#dir = join(dir, 'results');
+  }
+
+  async write(entry: CachedAttachment): Promise<void> {
+    const value = {
+      kind: KIND,
+      containerId: entry.containerId,
+      config: Buffer.from(entry.config).toString('base64'),
+      ifName: entry.ifname,
+      networkName: entry.networkName,
+      netns: entry.netns,
+      ...(entry.cniArgs.length === 0 ? {} : { cniArgs: entry.cniArgs }),
+      ...(Object.keys(entry.capabilityArgs).length === 0 ? {} : { capabilityArgs: entry.capabilityArgs }),
+      result: entry.result,
+    };
+    const file = this.#file(entry.networkName, entry);
+    await mkdir(this.#dir, { recursive: true, mode: 0o700 });
+    await writeFile(`${file}.new`, JSON.stringify(value), { mode: 0o600 });
+    await rename(`${file}.new`, file);
+  }
+
+  /** What is cached; an unreadable or damaged entry counts as none, so that it cannot keep a container from going. */
+  async read(networkName: string, attachment: Attachment): Promise<CachedAttachment | undefined> {
+    try {
+      return decode(await readFile(this.#file(networkName, attachment), 'utf8'), networkName, attachment);
+    } catch {
+      return undefined;
+    }
+  }
+
+  async remove(networkName: string, attachment: Attachment): Promise<void> {
+    await rm(this.#file(networkName, attachment), { force: true });
+  }
+
+  /** All cached attachments of a network, or of all. */
+  async list(networkName?: string): Promise<readonly CachedAttachment[]> {
+    const names = await readdir(this.#dir).catch(() => []);
+    const found: CachedAttachment[] = [];
+    for (const name of names.filter((entry) => !entry.endsWith('.new'))) {
+      const text = await readFile(join(this.#dir, name), 'utf8').catch(() => '');
+      const entry = tryDecode(text);
+      if (entry !== undefined && (networkName === undefined || entry.networkName === networkName)) found.push(entry);
+    }
+    return found;
+  }
+
+  #file(networkName: string, { containerId, ifname }: Attachment): string {
+    return join(this.#dir, `${networkName}-${containerId}-${ifname}`);
+  }
+}
+
+function tryDecode(text: string): CachedAttachment | undefined {
+  try {
+    return decode(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function decode(text: string, networkName?: string, attachment?: Attachment): CachedAttachment | undefined {
+  const value: unknown = JSON.parse(text);
+  if (!isObject(value)) return undefined;
+  if (stringField(value, 'kind') !== KIND) {
+    // Older runtimes stored the bare result.
+    if (networkName === undefined || attachment === undefined) return undefined;
+    return { ...attachment, networkName, config: '', netns: '', cniArgs: [], capabilityArgs: {}, result: value };
+  }
+  const args = value['cniArgs'];
+  return {
+    networkName: stringField(value, 'networkName') ?? networkName ?? '',
+    containerId: stringField(value, 'containerId') ?? attachment?.containerId ?? '',
+    ifname: stringField(value, 'ifName') ?? attachment?.ifname ?? '',
+    config: Buffer.from(stringField(value, 'config') ?? '', 'base64').toString('utf8'),
+    netns: stringField(value, 'netns') ?? '',
+    cniArgs: Array.isArray(args) ? (args as [string, string][]) : [],
+    capabilityArgs: objectField(value, 'capabilityArgs') ?? {},
+    result: objectField(value, 'result'),
+  };
+}

@@ -1,0 +1,232 @@
+import { chmodSync, closeSync, mkdirSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { dirname, join } from 'node:path';
+import { flock, LOCK_EX, LOCK_NB, NetNs } from '@weft/kernel';
+import { type Counter, type Gauge, type Histogram, type Logger, type Metrics, WeftError } from '@weft/plan';
+import { type Allocation, Ipam } from '../ipam/ipam.ts';
+import { Journal, type JournalStamp } from '../ipam/journal.ts';
+import { HostLocalPlugin } from '../plugins/host-local.ts';
+import { LoopbackPlugin } from '../plugins/loopback.ts';
+import { PortmapPlugin, type PortRecord } from '../plugins/portmap.ts';
+import { WeftPlugin } from '../plugins/weft.ts';
+import type { Attachment, Plugin, PluginRequest } from '../spec/types.ts';
+import { NodeNetwork } from '../wiring/node.ts';
+import { dispatch } from './dispatch.ts';
+import { decodeCall, encodeAnswer } from './framing.ts';
+import { Locks } from './locks.ts';
+import { planRecovery, recover } from './recovery.ts';
+
+export interface CniServerOptions {
+  /** Path of the Unix socket that the shim calls; made with mode 0600. */
+  readonly socketPath: string;
+  /** Directory of the node's journals; one agent at a time uses it. */
+  readonly stateDir: string;
+  /** The node's network namespace; default: the one of this process. Stays open for as long as the server runs. */
+  readonly ns?: NetNs;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** Rest of a freed pod address before it is given out again, milliseconds. Default 30,000. */
+  readonly reuseDelayMs?: number;
+  /** More plugins, by name; they replace built-in ones of the same name. */
+  readonly plugins?: readonly Plugin[];
+}
+
+/** A pod network attachment of the node. */
+export type PodAttachment = Pick<Allocation, 'network' | 'containerId' | 'ifname' | 'addresses' | 'link' | 'since'>;
+
+const BOOT_ID = '/proc/sys/kernel/random/boot_id';
+
+/** The agent's side of CNI: answers the shim, with the plugins weft, host-local, loopback and portmap. */
+export class CniServer {
+  readonly #options: CniServerOptions;
+  readonly #log: Logger;
+  readonly #locks = new Locks();
+  readonly #connections = new Set<Socket>();
+  readonly #duration: Histogram;
+  readonly #errors: Counter;
+  readonly #attached: Gauge;
+  #running: Running | undefined;
+
+  constructor(options: CniServerOptions) {
+    this.#options = options;
+    this.#log = options.log.child({ component: 'cni' });
+    const m = options.metrics;
+    this.#duration = m.histogram('weft_cni_request_duration_seconds', 'Time to answer one call of a CNI plugin.');
+    this.#errors = m.counter('weft_cni_errors_total', 'CNI calls answered with an error, by CNI error code.');
+    this.#attached = m.gauge('weft_cni_attachments', 'Pod interfaces that hold addresses of this node.');
+    m.beforeRender(() => this.#attached.set(this.#running?.ipam.list().length ?? 0));
+  }
+
+  /**
+   * Takes over what an earlier agent left (finishing or undoing what it was doing when it died), then listens.
+   * Rejects when another agent uses the state directory.
+   */
+  async start(): Promise<void> {
+    const { stateDir, ns, reuseDelayMs } = this.#options;
+    const lock = takeLock(stateDir);
+    try {
+      const stamp = stampOf(ns);
+      const log = this.#log;
+      const ipam = new Ipam({ stateDir, stamp, log, ...(reuseDelayMs === undefined ? {} : { reuseDelayMs }) });
+      const ports = Journal.open<PortRecord>(join(stateDir, 'hostports.journal'), stamp, log);
+      const node = new NodeNetwork({ log, ...(ns === undefined ? {} : { ns }) });
+      const weft = new WeftPlugin({ node, ipam, log });
+      const portmap = new PortmapPlugin({ node, journal: ports.journal, records: ports.contents.records, log });
+      const builtIn: Plugin[] = [weft, portmap, new HostLocalPlugin(ipam), new LoopbackPlugin(node)];
+      const plugins = new Map([...builtIn, ...(this.#options.plugins ?? [])].map((plugin) => [plugin.name, plugin]));
+      const plan = planRecovery(ipam.list(), await node.rtnl.links.list({ kind: 'veth' }), Date.now());
+      recover(plan, ipam, (allocation) => void weft.takeDown(allocation), log);
+      await portmap.restore();
+      const server = createServer((socket) => this.#serve(socket));
+      this.#running = { lock, ipam, ports: ports.journal, node, weft, portmap, plugins, server };
+      await listen(server, this.#options.socketPath);
+    } catch (error) {
+      if (this.#running === undefined) closeSync(lock);
+      else await this.stop();
+      throw error;
+    }
+  }
+
+  /** Stops listening, lets calls under way end, and closes everything. What was wired stays. */
+  async stop(): Promise<void> {
+    const running = this.#running;
+    if (running === undefined) return;
+    const closed = new Promise<void>((resolve) => running.server.close(() => resolve()));
+    await this.#locks.exclusive(async () => {
+      this.#running = undefined;
+    });
+    await running.node.reaper.idle();
+    // Answers are on their way; idle connections of nobody are not worth waiting for.
+    for (const socket of this.#connections) socket.destroySoon();
+    await closed;
+    running.portmap.close();
+    running.node.close();
+    running.ipam.close();
+    running.ports.close();
+    closeSync(running.lock);
+  }
+
+  /** The attachments this node's pods have. */
+  attachments(): readonly PodAttachment[] {
+    return this.#running?.ipam.list().filter((a) => a.state === 'ready') ?? [];
+  }
+
+  /** Resolves when links of removed pods are gone from the kernel (DEL answers before that). */
+  async flush(): Promise<void> {
+    await this.#running?.node.reaper.idle();
+  }
+
+  /**
+   * Frees what sandboxes hold that are not in the list, for runtimes that never call GC. An undefined list means
+   * nothing is known, and nothing is freed; an empty one means that no sandbox is valid. An attachment with an empty
+   * `ifname` stands for all interfaces of the container. Attachments made after `asOf` (milliseconds since the epoch,
+   * when the list was taken; default now) are left alone.
+   */
+  async reconcile(
+    valid: readonly Attachment[] | undefined,
+    options: { readonly asOf?: number } = {},
+  ): Promise<{ readonly freed: readonly PodAttachment[] }> {
+    const asOf = options.asOf ?? Date.now();
+    if (valid === undefined || this.#running === undefined) return { freed: [] };
+    return this.#locks.exclusive(async () => {
+      const running = this.#running;
+      if (running === undefined) return { freed: [] };
+      const named = new Set(valid.map((v) => `${v.containerId}/${v.ifname}`));
+      const keep = (a: Attachment & { readonly since: number }): boolean =>
+        a.since > asOf || named.has(`${a.containerId}/${a.ifname}`) || named.has(`${a.containerId}/`);
+      const stale = running.ipam.list().filter((a) => !keep(a));
+      await Promise.all(
+        stale.map(async (a) => (a.kind === 'wired' ? running.weft.takeDown(a) : running.ipam.release(a))),
+      );
+      await running.portmap.keepOnly(keep);
+      if (stale.length > 0) this.#log.info('freed attachments of sandboxes that are gone', { count: stale.length });
+      return { freed: stale };
+    });
+  }
+
+  #serve(socket: Socket): void {
+    this.#connections.add(socket);
+    let received: Buffer = Buffer.alloc(0);
+    let called = false;
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => this.#connections.delete(socket));
+    socket.on('data', (chunk: Buffer) => {
+      if (called) return;
+      received = received.length === 0 ? chunk : Buffer.concat([received, chunk]);
+      try {
+        const call = decodeCall(received);
+        if (call === undefined) return;
+        called = true;
+        void this.#answer(socket, call);
+      } catch (error) {
+        this.#log.warn('a stranger called the CNI socket', { error });
+        socket.destroy();
+      }
+    });
+  }
+
+  async #answer(socket: Socket, call: NonNullable<ReturnType<typeof decodeCall>>): Promise<void> {
+    const started = performance.now();
+    const plugins = this.#running?.plugins ?? new Map<string, Plugin>();
+    const outcome = await dispatch(call, plugins, (request, run) => this.#guard(request, run));
+    socket.end(encodeAnswer(outcome.answer));
+    const { command, plugin, error } = outcome;
+    this.#duration.observe((performance.now() - started) / 1000, { command, plugin });
+    if (error === undefined) return;
+    this.#errors.inc({ command, plugin, code: String(error.cniCode) });
+    const container = call.env.get('CNI_CONTAINERID');
+    this.#log.warn('CNI call failed', { command, plugin, container, cniCode: error.cniCode, error: error.message });
+  }
+
+  #guard(request: PluginRequest, run: () => Promise<string>): Promise<string> {
+    switch (request.command) {
+      case 'STATUS':
+        return run();
+      case 'GC':
+        return this.#locks.exclusive(run);
+      default:
+        return this.#locks.keyed(`${request.containerId}/${request.ifname}`, run);
+    }
+  }
+}
+
+interface Running {
+  readonly lock: number;
+  readonly ipam: Ipam;
+  readonly ports: Journal<PortRecord>;
+  readonly node: NodeNetwork;
+  readonly weft: WeftPlugin;
+  readonly portmap: PortmapPlugin;
+  readonly plugins: ReadonlyMap<string, Plugin>;
+  readonly server: Server;
+}
+
+function takeLock(stateDir: string): number {
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  const fd = openSync(join(stateDir, 'lock'), 'w', 0o600);
+  if (flock(fd, LOCK_EX | LOCK_NB)) return fd;
+  closeSync(fd);
+  throw new WeftError({
+    code: 'CNI_STATE_IN_USE',
+    message: `another agent uses the CNI state directory ${stateDir}`,
+    hint: 'stop it, or give this agent a state directory of its own',
+  });
+}
+
+function stampOf(ns: NetNs | undefined): JournalStamp {
+  const own = ns ?? NetNs.current();
+  const netns = own.inode.toString();
+  if (ns === undefined) own.close();
+  return { boot: readFileSync(BOOT_ID, 'utf8').trim(), netns };
+}
+
+async function listen(server: Server, path: string): Promise<void> {
+  mkdirSync(dirname(path), { recursive: true });
+  // We hold the lock of the state directory, so nobody lives behind an old socket of ours.
+  rmSync(path, { force: true });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(path, 4096, resolve);
+  });
+  chmodSync(path, 0o600);
+}
