@@ -1,1 +1,26 @@
-export {};
+export type { Capabilities, DataPlane, StartReport } from './dataplane.ts';
+export { compileService } from './model/compile.ts';
+export { type NodeFacts, nodeFacts } from './model/node.ts';
+export { endpointWidth, formatAddress, formatEndpoint, type Packed, unpackList } from './model/packed.ts';
+export { PROXY_SELECTOR, slimService, type SlimService, slimSlice, type SlimSlice } from './model/slim.ts';
+export {
+  type Frontend,
+  type FrontendKind,
+  type NodePortAddress,
+  type Planned,
+  planKey,
+  type Protocol,
+  type ServicePort,
+  servicePortName,
+  type TrafficPolicy,
+} from './model/types.ts';
+export { NftablesDataPlane, type NftablesOptions } from './nftables/dataplane.ts';
+export { layoutConfigs, type NodePortAddresses, type TableOptions } from './options.ts';
+export {
+  type ProxyHealth,
+  proxyInformers,
+  type ProxySources,
+  ServiceProxy,
+  type ServiceProxyOptions,
+  type Source,
+} from './proxy.ts';

@@ -53,13 +53,14 @@ export class FamilyState {
   readonly #contested = new Map<Packed, PortState[]>();
   /** Frontends touched in this batch, and the value the kernel has for them. */
   readonly #touched = new Map<Packed, number | undefined>();
-  readonly #ids = new IdPool();
+  #ids = new IdPool();
   readonly #classes: ClassTable;
   readonly #firewall = new Firewall();
   readonly #hairpin = new RefSet();
   readonly #clusterIPs = new RefSet();
   readonly #nodePortIPs = new RefSet();
   #found: Found | undefined;
+  #firstAdoption = false;
   /** Sets of endpoints in the kernel that belong to service ports of the plan to come. */
   readonly #claims = new Map<string, Claim>();
   /** Sets that nothing leads to any more, and since when. */
@@ -95,10 +96,21 @@ export class FamilyState {
 
   /**
    * Starts from what the kernel holds. The next `update` must bring the whole plan: what it does not ask for is removed,
-   * what it asks for and is there stays untouched, ids included.
+   * what it asks for and is there stays untouched, ids included. `before` is the state that was thought to be the image
+   * of the kernel, when there is one: what rests in it goes on resting.
    */
-  adopt(found: Found, now: number): void {
+  adopt(found: Found, now: number, before?: FamilyState): void {
     this.#found = found;
+    this.#firstAdoption = before === undefined;
+    if (before !== undefined) {
+      this.#ids = before.#ids;
+      this.#retired = before.#retired;
+      for (const { set } of before.#retired) {
+        found.endpoints.delete(set.id);
+        found.slots.delete(set.id);
+        found.slotEndpoints.delete(set.id);
+      }
+    }
     this.#ids.reserve(found.endpoints.keys());
     this.#ids.reserve(found.slots.keys());
     this.#ids.reserve(found.slotEndpoints.keys());
@@ -400,6 +412,10 @@ export class FamilyState {
     for (const [id, bySlot] of found.slotEndpoints) {
       for (const slot of bySlot.keys()) sets['slot-endpoints'].removed.u32(packSlot(slot, id));
     }
+    if (!this.#firstAdoption) return;
+    const used = new Set<number>();
+    for (const { cluster, local } of this.#ports.values()) used.add(cluster?.id ?? 0).add(local?.id ?? 0);
+    this.#ids.giveGaps(used, now);
   }
 }
 

@@ -33,6 +33,11 @@ export class IdPool {
     this.#freed.push({ id, at: now });
   }
 
+  /** Gives back all ids below the highest reserved one that are not in use. */
+  giveGaps(used: ReadonlySet<number>, now: number): void {
+    for (let id = 1; id < this.#next; id++) if (!used.has(id)) this.give(id, now);
+  }
+
   /** Ids in the kernel that an earlier agent handed out. They and all below are not handed out unless given back. */
   reserve(used: Iterable<number>): void {
     for (const id of used) if (id >= this.#next) this.#next = id + 1;

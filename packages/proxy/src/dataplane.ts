@@ -1,0 +1,50 @@
+import type { Diff, Plan } from '@weft/plan';
+import type { Protocol, Planned } from './model/types.ts';
+
+/** What a data plane can do. Configuration that asks for more is refused by name. */
+export interface Capabilities {
+  readonly families: readonly (4 | 6)[];
+  readonly protocols: readonly Protocol[];
+  readonly sessionAffinity: boolean;
+  readonly sourceRanges: boolean;
+  /** NodePorts on 127.0.0.1. */
+  readonly localhostNodePorts: boolean;
+  /** NodePorts on every local address. */
+  readonly allNodePortAddresses: boolean;
+  /** Clients of a port without endpoints are refused at once. */
+  readonly rejects: boolean;
+}
+
+/** How a data plane found the node when it started. */
+export interface StartReport {
+  /** Families whose rules were taken over as they are. */
+  readonly adopted: readonly (4 | 6)[];
+  /** Why found rules could not be taken over; they are replaced by the first `apply` in one transaction. */
+  readonly replaced: readonly string[];
+}
+
+/**
+ * One way to bring Services about in the kernel. All data planes get the same plan, whose entries name no kernel object,
+ * and pass the same compliance suite.
+ */
+export interface DataPlane {
+  /** kube-proxy's name of the mode: `nftables`, `iptables`, `ipvs`, `userspace`, `ebpf`. */
+  readonly name: string;
+  readonly capabilities: Capabilities;
+  /**
+   * Opens the kernel and looks at what an earlier agent left. Changes nothing: traffic goes on as it was until the
+   * first `apply`, which must bring the whole plan.
+   */
+  start(): Promise<StartReport>;
+  /**
+   * Leads the kernel from the applied plan to the next one, in one transaction. `applied` is the plan before `diff`.
+   * Rejects with the kernel unchanged.
+   */
+  apply(diff: Diff<Planned>, applied: Plan<Planned>): Promise<void>;
+  /** Compares the kernel with the plan and repairs it. Returns how many elements were wrong. */
+  audit(applied: Plan<Planned>): Promise<number>;
+  /** Lets go of the kernel. What was applied stays in effect. */
+  stop(): Promise<void>;
+  /** Removes every trace, also of an earlier run. May be called without `start`. */
+  cleanup(): Promise<void>;
+}

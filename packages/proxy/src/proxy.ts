@@ -1,0 +1,331 @@
+import type { KubeClient, Node } from '@weft/kube';
+import { Informer, resources } from '@weft/kube';
+import type { NetNs } from '@weft/kernel';
+import type { Family } from '@weft/net';
+import { type Diff, type Logger, type LoopState, Metrics, type Plan, PlanLoop, silentLogger } from '@weft/plan';
+import { UdpCleaner } from './conntrack/cleaner.ts';
+import type { DataPlane } from './dataplane.ts';
+import { ProxyMetrics } from './metrics.ts';
+import { NODE_UNIT } from './model/compile.ts';
+import { type NodeFacts, nodeFacts } from './model/node.ts';
+import { PROXY_SELECTOR, slimService, type SlimService, slimSlice, type SlimSlice } from './model/slim.ts';
+import type { Planned } from './model/types.ts';
+import { World } from './model/world.ts';
+import { NftablesDataPlane } from './nftables/dataplane.ts';
+import { familiesOf, layoutConfigs, type TableOptions } from './options.ts';
+
+/** The part of an informer that the proxy uses. */
+export interface Source<T> {
+  on(handlers: {
+    add?(object: T): void;
+    update?(before: T, after: T): void;
+    delete?(object: T): void;
+    synced?(): void;
+  }): () => void;
+}
+
+/** What the proxy watches. `node` may show other nodes too; only the own one is looked at. */
+export interface ProxySources {
+  readonly services: Source<SlimService>;
+  readonly slices: Source<SlimSlice>;
+  readonly node?: Source<Node | NodeFacts>;
+}
+
+export interface ServiceProxyOptions extends TableOptions {
+  /** Name of this node as `nodeName` of endpoints has it. */
+  readonly nodeName: string;
+  readonly sources: ProxySources;
+  /** Default `nftables`. */
+  readonly dataPlane?: 'nftables' | DataPlane;
+  /** Network namespace of the node; the caller's when absent. */
+  readonly ns?: NetNs;
+  readonly log?: Logger;
+  readonly metrics?: Metrics;
+  /** Milliseconds between audits; default 5 minutes, 0 for none. */
+  readonly auditMs?: number;
+}
+
+/** What `/healthz` and `/livez` are made from. */
+export interface ProxyHealth {
+  /** Nothing has been waiting for longer than `HEALTH_TIMEOUT_MS`. */
+  readonly healthy: boolean;
+  /** False when the node is being removed: load balancers should stop sending. */
+  readonly nodeEligible: boolean;
+  /** Milliseconds since the epoch. */
+  readonly lastUpdated: number | undefined;
+}
+
+/** kube-proxy calls itself unhealthy when a change waits for two sync periods. */
+const HEALTH_TIMEOUT_MS = 60_000;
+const AUDIT_MS = 300_000;
+const NO_CHANGE: Diff<Planned> = { added: new Map(), changed: new Map(), removed: new Map() };
+
+/** Informers that keep only what the proxy needs. Start them yourself, or hand them to several proxies. */
+export function proxyInformers(options: {
+  readonly client: KubeClient;
+  readonly nodeName: string;
+  readonly log?: Logger;
+  readonly metrics?: Metrics;
+}): ProxySources & { start(signal: AbortSignal): void } {
+  const { client, nodeName } = options;
+  const shared = {
+    client,
+    ...(options.log === undefined ? {} : { log: options.log }),
+    ...(options.metrics === undefined ? {} : { metrics: options.metrics }),
+  };
+  const services = new Informer({
+    ...shared,
+    type: resources.services,
+    labelSelector: PROXY_SELECTOR,
+    transform: slimService,
+    name: 'proxy-services',
+  });
+  const slices = new Informer({
+    ...shared,
+    type: resources.endpointslices,
+    labelSelector: PROXY_SELECTOR,
+    transform: slimSlice(nodeName),
+    name: 'proxy-endpointslices',
+  });
+  const node = new Informer<Node, NodeFacts>({
+    ...shared,
+    type: resources.nodes,
+    fieldSelector: `metadata.name=${nodeName}`,
+    transform: nodeFacts,
+    name: 'proxy-node',
+  });
+  return {
+    services,
+    slices,
+    node,
+    start: (signal) => {
+      for (const informer of [services, slices, node]) informer.start(signal);
+    },
+  };
+}
+
+/** Services on one node: watches, compiles, and leads a data plane. */
+export class ServiceProxy {
+  /** Resolves when the Services that existed at the start are in effect; rejects when stopped before. */
+  readonly synced: Promise<void>;
+  readonly families: readonly Family[];
+  readonly dataPlane: DataPlane;
+  readonly #options: ServiceProxyOptions;
+  readonly #log: Logger;
+  readonly #world: World;
+  readonly #loop: PlanLoop<Planned>;
+  readonly #metrics: ProxyMetrics;
+  readonly #cleaner: UdpCleaner;
+  readonly #detach: (() => void)[] = [];
+  /** Times of endpoint changes that are not in effect yet, and how many runs of the loop were over when they came. */
+  #triggers: { readonly at: number; readonly runs: number }[] = [];
+  readonly #startedAt = Date.now();
+  #pendingSince = 0;
+  #serviceChanges = 0;
+  #endpointChanges = 0;
+  #applied = false;
+  #stopping: Promise<void> | undefined;
+  #resolveSynced!: () => void;
+  #rejectSynced!: (reason: unknown) => void;
+
+  constructor(options: ServiceProxyOptions) {
+    this.#options = options;
+    this.#log = (options.log ?? silentLogger).child({ component: 'proxy' });
+    const tables = layoutConfigs(options);
+    this.families = familiesOf(options);
+    this.dataPlane =
+      typeof options.dataPlane === 'object'
+        ? options.dataPlane
+        : new NftablesDataPlane({
+            tables,
+            log: this.#log,
+            ...(options.ns === undefined ? {} : { ns: options.ns }),
+          });
+    this.#world = new World({
+      nodeName: options.nodeName,
+      families: this.families,
+      primaryNodePorts: tables.some((table) => table.nodePorts.primary),
+    });
+    const metrics = options.metrics ?? new Metrics();
+    this.#metrics = new ProxyMetrics(metrics, this.families, this.dataPlane.name);
+    metrics.beforeRender(() => this.#countNoLocal());
+    this.#cleaner = new UdpCleaner({
+      families: this.families,
+      log: this.#log,
+      nodeAddresses: () => this.#world.node.addresses,
+      observe: (seconds, deleted) => this.#metrics.conntrackCleaned(seconds, deleted),
+      ...(options.ns === undefined ? {} : { ns: options.ns }),
+    });
+    this.#loop = new PlanLoop<Planned>(
+      {
+        name: 'proxy',
+        compile: (unit) => this.#world.compile(unit),
+        apply: (diff) => this.#apply(diff),
+        audit: (applied) => this.dataPlane.audit(applied),
+      },
+      { log: this.#log, metrics, auditMs: options.auditMs ?? AUDIT_MS },
+    );
+    this.synced = new Promise((resolve, reject) => {
+      this.#resolveSynced = resolve;
+      this.#rejectSynced = reject;
+    });
+    // Nobody has to wait for it.
+    this.synced.catch(() => {});
+  }
+
+  get state(): LoopState {
+    return this.#loop.state;
+  }
+
+  /** What is in effect, by `ns/name:port/protocol/family`, with the object and field each entry comes from. */
+  get plan(): Plan<Planned> {
+    return this.#loop.applied;
+  }
+
+  get health(): ProxyHealth {
+    const waited = this.#loop.state.pending === 0 ? 0 : Date.now() - this.#pendingSince;
+    return {
+      healthy: this.#applied && waited <= HEALTH_TIMEOUT_MS,
+      nodeEligible: this.#world.node.eligible,
+      lastUpdated: this.#loop.state.lastAppliedAt,
+    };
+  }
+
+  /** Starts to follow the sources, which the caller starts. `signal` stops it; the rules stay in effect. */
+  async start(signal: AbortSignal): Promise<void> {
+    this.#loop.hold();
+    const report = await this.dataPlane.start();
+    for (const why of report.replaced) this.#log.warn('replacing rules that cannot be continued from', { why });
+    if (report.adopted.length > 0)
+      this.#log.info('taking over the rules of an earlier run', { families: report.adopted });
+    if (signal.aborted) {
+      await this.stop();
+      return;
+    }
+    signal.addEventListener('abort', () => void this.stop(), { once: true });
+    this.#follow();
+  }
+
+  /** Compares the kernel with the plan now. Returns how many elements were wrong and have been repaired. */
+  audit(): Promise<number> {
+    return this.#loop.auditNow();
+  }
+
+  /** Resolves when every change seen so far is in effect, UDP flows included. */
+  async idle(): Promise<void> {
+    await this.#loop.idle();
+    await this.#cleaner.idle();
+  }
+
+  /** Stops following; what is in effect stays. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    for (const detach of this.#detach.splice(0)) detach();
+    await this.#loop.stop();
+    await this.#cleaner.stop();
+    await this.dataPlane.stop();
+    this.#rejectSynced(new Error('the proxy was stopped'));
+  }
+
+  #follow(): void {
+    const { services, slices, node } = this.#options.sources;
+    let missing = node === undefined ? 2 : 3;
+    const synced = (): void => {
+      missing -= 1;
+      if (missing === 0) void this.#release();
+    };
+    this.#touch([NODE_UNIT]);
+    if (node !== undefined) {
+      const set = (object: Node | NodeFacts): void => {
+        const facts = 'metadata' in object ? nodeFacts(object) : object;
+        if (facts.name === this.#options.nodeName) this.#touch(this.#world.setNode(facts));
+      };
+      this.#detach.push(node.on({ add: set, update: (_before, after) => set(after), synced }));
+    }
+    const changed = (service: SlimService, next: SlimService | undefined): void => {
+      this.#serviceChanges += 1;
+      this.#metrics.serviceChanged(this.#serviceChanges);
+      this.#touch([this.#world.setService(`${service.namespace}/${service.name}`, next)]);
+    };
+    this.#detach.push(
+      services.on({
+        add: (service) => changed(service, service),
+        update: (_before, after) => changed(after, after),
+        delete: (service) => changed(service, undefined),
+        synced,
+      }),
+    );
+    const sliced = (before: SlimSlice | undefined, after: SlimSlice | undefined): void => {
+      this.#endpointChanges += 1;
+      this.#metrics.endpointsChanged(this.#endpointChanges);
+      if (after?.trigger !== undefined && after.trigger > this.#startedAt) {
+        this.#triggers.push({ at: after.trigger, runs: this.#loop.state.applies });
+      }
+      this.#touch(this.#world.setSlice(before, after));
+    };
+    this.#detach.push(
+      slices.on({
+        add: (slice) => sliced(undefined, slice),
+        update: sliced,
+        delete: (slice) => sliced(slice, undefined),
+        synced,
+      }),
+    );
+  }
+
+  #touch(units: readonly string[]): void {
+    if (units.length > 0 && this.#loop.state.pending === 0) this.#pendingSince = Date.now();
+    for (const unit of units) this.#loop.touch(unit);
+  }
+
+  async #release(): Promise<void> {
+    this.#loop.release();
+    await this.#loop.idle();
+    // A world without entries is a world all the same: what an earlier run left for it has to go.
+    if (!this.#applied && this.#stopping === undefined && this.#loop.state.failures === 0) {
+      await this.#apply(NO_CHANGE).catch((error: unknown) => this.#log.error('apply failed', { error }));
+    }
+  }
+
+  async #apply(diff: Diff<Planned>): Promise<void> {
+    const started = performance.now();
+    const triggers = this.#triggers;
+    this.#triggers = [];
+    this.#serviceChanges = 0;
+    this.#endpointChanges = 0;
+    try {
+      await this.dataPlane.apply(diff, this.#loop.applied);
+    } catch (error) {
+      this.#triggers = [...triggers, ...this.#triggers];
+      this.#metrics.syncFailed();
+      throw error;
+    }
+    this.#metrics.synced((performance.now() - started) / 1000, !this.#applied);
+    const now = Date.now();
+    for (const { at, runs } of triggers) {
+      // An earlier run has dealt with it and found nothing to do.
+      if (this.#loop.state.applies - runs > 1) continue;
+      this.#metrics.programmed(Math.max(0, now - at) / 1000);
+    }
+    this.#cleaner.note(diff);
+    if (!this.#applied) {
+      this.#applied = true;
+      this.#resolveSynced();
+    }
+  }
+
+  #countNoLocal(): void {
+    let internal = 0;
+    let external = 0;
+    for (const { value } of this.#loop.applied.values()) {
+      if (value.type !== 'ServicePort' || value.local !== '' || !value.hasEndpoints) continue;
+      if (value.internal === 'Local') internal += 1;
+      if (value.external === 'Local') external += 1;
+    }
+    this.#metrics.noLocalEndpoints(internal, external);
+  }
+}
