@@ -1,0 +1,5 @@
+export { type CheckOptions, checkCorefile, type Diagnostic } from './check.ts';
+export { type DefaultCorefileOptions, defaultCorefile } from './corefile/default.ts';
+export { CorefileError } from './corefile/error.ts';
+export type { KubeAccess, KubeFactory, KubeSource } from './server/plugin.ts';
+export { type DnsAddress, type DnsOptions, DnsServer, startDns } from './server/server.ts';

@@ -1,0 +1,53 @@
+import type { Plugin } from '../server/plugin.ts';
+import { bind } from './bind/index.ts';
+import { cache } from './cache/setup.ts';
+import { errors } from './errors/index.ts';
+import { forward } from './forward/setup.ts';
+import { health } from './health/index.ts';
+import { hosts } from './hosts/index.ts';
+import { kubernetes } from './kubernetes/setup.ts';
+import { loadbalance } from './loadbalance/index.ts';
+import { log } from './log/index.ts';
+import { loop } from './loop/index.ts';
+import { prometheus } from './prometheus/index.ts';
+import { ready } from './ready/index.ts';
+import { reload } from './reload/index.ts';
+import { whoami } from './whoami/index.ts';
+
+/**
+ * Every plugin of CoreDNS in the order of its plugin.cfg. A query passes the plugins of a block in this order, however
+ * the Corefile orders them.
+ */
+export const ORDER: readonly string[] = (
+  'root metadata geoip cancel proxyproto tls quic grpc_server https https3 timeouts multisocket reload nsid bufsize ' +
+  'bind debug trace ready health pprof shed prometheus errors log dnstap local dns64 any chaos loadbalance tsig ' +
+  'rewrite autopath acl cache header dnssec minimal template transfer hosts route53 azure clouddns nomad k8s_external ' +
+  'kubernetes file auto secondary etcd loop forward grpc erratic whoami on sign view'
+).split(' ');
+
+const KNOWN = new Set(ORDER);
+
+/** Is there a plugin of this name, here or in CoreDNS? */
+export function isDirective(name: string): boolean {
+  return KNOWN.has(name);
+}
+
+/** The plugins that are served. */
+export const PLUGINS: ReadonlyMap<string, Plugin> = new Map(
+  [
+    bind,
+    cache,
+    errors,
+    forward,
+    health,
+    hosts,
+    kubernetes,
+    loadbalance,
+    log,
+    loop,
+    prometheus,
+    ready,
+    reload,
+    whoami,
+  ].map((plugin) => [plugin.name, plugin]),
+);

@@ -1,0 +1,140 @@
+import type { EndpointSlice, Namespace, Pod, Service } from '@weft/kube';
+
+/** What DNS needs of a port of a Service or EndpointSlice. */
+export interface SlimPort {
+  readonly name: string;
+  /** Lower case: `tcp`. */
+  readonly protocol: string;
+  readonly port: number;
+}
+
+/** What DNS needs of a Service. */
+export interface SlimService {
+  readonly namespace: string;
+  readonly name: string;
+  readonly kind: 'cluster' | 'headless' | 'external';
+  readonly ips: readonly string[];
+  readonly ports: readonly SlimPort[];
+  readonly externalName: string;
+}
+
+/** What DNS needs of a ready endpoint. */
+export interface SlimEndpoint {
+  readonly address: string;
+  readonly hostname: string;
+  /** Name of the Pod behind it; empty when there is none or when it is too long for a label. */
+  readonly pod: string;
+}
+
+/** What DNS needs of an EndpointSlice: the endpoints that are ready. */
+export interface SlimSlice {
+  readonly namespace: string;
+  readonly name: string;
+  readonly service: string;
+  readonly ports: readonly SlimPort[];
+  readonly endpoints: readonly SlimEndpoint[];
+}
+
+export interface SlimNamespace {
+  readonly name: string;
+}
+
+export interface SlimPod {
+  readonly namespace: string;
+  readonly name: string;
+  readonly ip: string;
+}
+
+/** Stands for "no ports": CoreDNS answers addresses for such objects and no SRV records. */
+export const NO_PORT = -1;
+
+const SERVICE_NAME = 'kubernetes.io/service-name';
+const NO_PORTS: readonly SlimPort[] = [{ name: '', protocol: '', port: NO_PORT }];
+
+/**
+ * Most objects have one of very few lists of ports, and every decoded event brings its own copy of each string. Shared
+ * copies make tens of thousands of slices cheap; the table is dropped when odd input makes it large.
+ */
+const ports = new Map<string, readonly SlimPort[]>();
+const names = new Map<string, string>();
+
+function sharedPorts(list: readonly SlimPort[]): readonly SlimPort[] {
+  if (list.length === 0) return NO_PORTS;
+  const key = JSON.stringify(list);
+  const known = ports.get(key);
+  if (known !== undefined) return known;
+  if (ports.size > 4096) ports.clear();
+  ports.set(key, list);
+  return list;
+}
+
+function sharedName(name: string): string {
+  const known = names.get(name);
+  if (known !== undefined) return known;
+  if (names.size > 16_384) names.clear();
+  names.set(name, name);
+  return name;
+}
+
+interface AnyPort {
+  readonly name?: string;
+  readonly protocol?: string;
+  readonly port?: number;
+}
+
+function slimPorts(list: readonly AnyPort[] | null | undefined): readonly SlimPort[] {
+  return sharedPorts(
+    (list ?? []).map((port) => ({
+      name: (port.name ?? '').toLowerCase(),
+      protocol: (port.protocol ?? 'TCP').toLowerCase(),
+      port: port.port ?? 0,
+    })),
+  );
+}
+
+export function slimService(service: Service): SlimService {
+  const { spec } = service;
+  const ips = (spec.clusterIPs?.length ? spec.clusterIPs : [spec.clusterIP ?? '']).filter((ip) => ip !== '');
+  const headless = ips.includes('None');
+  return {
+    namespace: sharedName(service.metadata.namespace ?? ''),
+    name: sharedName(service.metadata.name),
+    kind: spec.type === 'ExternalName' ? 'external' : headless ? 'headless' : 'cluster',
+    ips: headless ? [] : ips,
+    ports: slimPorts(spec.ports),
+    externalName: spec.externalName ?? '',
+  };
+}
+
+/** Undefined for a slice that belongs to no Service. */
+export function slimSlice(slice: EndpointSlice): SlimSlice | undefined {
+  const service = slice.metadata.labels?.[SERVICE_NAME];
+  if (service === undefined || service === '') return undefined;
+  const endpoints: SlimEndpoint[] = [];
+  for (const endpoint of slice.endpoints ?? []) {
+    // An unknown state counts as ready (EndpointConditions, discovery.k8s.io/v1).
+    if (endpoint.conditions?.ready === false) continue;
+    const pod = endpoint.targetRef?.name ?? '';
+    for (const address of endpoint.addresses ?? []) {
+      endpoints.push({ address, hostname: endpoint.hostname ?? '', pod: pod.length < 64 ? pod : '' });
+    }
+  }
+  return {
+    namespace: sharedName(slice.metadata.namespace ?? ''),
+    name: slice.metadata.name,
+    service: sharedName(service),
+    ports: slimPorts(slice.ports),
+    endpoints,
+  };
+}
+
+export function slimNamespace(namespace: Namespace): SlimNamespace {
+  return { name: namespace.metadata.name };
+}
+
+/** Undefined for a Pod without an address, or with the address of its node. */
+export function slimPod(pod: Pod): SlimPod | undefined {
+  const ip = pod.status?.podIP;
+  if (ip === undefined || ip === '' || pod.metadata.deletionTimestamp !== undefined) return undefined;
+  return { namespace: sharedName(pod.metadata.namespace ?? ''), name: pod.metadata.name, ip };
+}

@@ -1,0 +1,149 @@
+import { parsingError } from '../../corefile/error.ts';
+import { args, option, type OptionSchema, type OptionValues, parseOptions } from '../../corefile/options.ts';
+import { isReverseZone, zonesFromArgument } from '../../corefile/zones.ts';
+import type { Plugin } from '../../server/plugin.ts';
+import { KubernetesHandler } from './handler.ts';
+import { acquireView, type ViewOptions } from './view.ts';
+
+const schema = {
+  endpoint: {
+    syntax: 'URL',
+    doc: 'API server to use; the first of several. `unix:///PATH` is a socket.',
+    parse: (line) => args(line, 1, Number.POSITIVE_INFINITY)[0] as string,
+  },
+  tls: option.words('CERT KEY CACERT', 'Client certificate, its key and the CA of the API server, as files.', 0, 3),
+  kubeconfig: option.words('FILE [CONTEXT]', 'Reach the API server as a kubeconfig file says.', 1, 2),
+  apiserver_qps: option.text('QPS', 'Accepted; three watches need no limit.'),
+  apiserver_burst: option.text('BURST', 'Accepted; three watches need no limit.'),
+  apiserver_max_inflight: option.text('NUM', 'Accepted; three watches need no limit.'),
+  namespaces: {
+    ...option.words('NAMESPACE…', 'Serve only these namespaces; more lines add more.'),
+    join: (before: string[], after: string[]) => [...before, ...after],
+  },
+  namespace_labels: option.words('EXPRESSION', 'Serve only namespaces with these labels. Not with `namespaces`.'),
+  labels: option.words('EXPRESSION', 'Serve only Services and EndpointSlices with these labels.'),
+  pods: option.choice(
+    ['disabled', 'insecure', 'verified'],
+    'Names `1-2-3-4.NAMESPACE.pod.ZONE`: none, any address, or only addresses that a pod of the namespace has.',
+    (value) => `wrong value for pods: ${value},  must be one of: disabled, verified, insecure`,
+  ),
+  endpoint_pod_names: option.flag('Endpoints without hostname are named after their pod.'),
+  ttl: option.integer('SECONDS', 'TTL of records, 0 to 3600. Default 5.', {
+    min: 0,
+    max: 3600,
+    error: 'ttl must be in range [0, 3600]',
+  }),
+  noendpoints: option.flag('Do not watch endpoints: headless Services and endpoint names do not resolve.'),
+  fallthrough: option.zones(
+    '[ZONE…]',
+    'Names that do not exist go to the next plugin; in these zones only, or in all.',
+  ),
+  ignore: option.choice(
+    ['empty_service'],
+    'Services without ready endpoints do not exist.',
+    (value) => `unable to parse ignore value: '${value}'`,
+  ),
+  startup_timeout: option.duration('DURATION', 'Longest wait for the API server before the first answer. Default 5s.'),
+} satisfies OptionSchema;
+
+type Options = OptionValues<typeof schema>;
+
+/** Options that CoreDNS had and that are errors now, and those that Weft does not have yet. */
+const LATER: Readonly<Record<string, string>> = {
+  multicluster: 'multicluster zones are not served yet',
+  zonal: 'zonal names are not served yet',
+};
+
+export const kubernetes: Plugin = {
+  name: 'kubernetes',
+  once: true,
+  options: schema,
+  setup(directives, context) {
+    const directive = directives[0] as (typeof directives)[number];
+    for (const line of directive.block ?? []) {
+      const reason = LATER[line.name.text];
+      if (reason !== undefined) throw parsingError(line.name, `${line.name.text}: ${reason}`, 'remove the line');
+    }
+    const options = parseOptions(schema, directive.block, context.warn);
+    const named = directive.args.flatMap((token) => zonesFromArgument(token));
+    const zones = named.length > 0 ? named : [...context.block.zones];
+    const primary = zones.find((zone) => !isReverseZone(zone));
+    if (primary === undefined) throw parsingError(directive.name, 'non-reverse zone name must be used');
+    if (options.namespaces !== undefined && options.namespace_labels !== undefined) {
+      throw parsingError(directive.name, 'namespaces and namespace_labels cannot both be set');
+    }
+    const viewOptions = toViewOptions(options);
+    const handler = new KubernetesHandler({
+      zones,
+      primary,
+      ttl: viewOptions.ttl,
+      pods: options.pods ?? 'disabled',
+      fallthrough: options.fallthrough,
+      lookup: context.lookup,
+      localAddresses: context.localAddresses,
+    });
+    let release: (() => void) | undefined;
+    context.onStart(async (signal) => {
+      const view = acquireView(viewOptions, context.runtime);
+      release = view.release;
+      handler.view = view.value;
+      await within(view.value.synced, (options.startup_timeout ?? 5) * 1000, signal, () =>
+        context.runtime.log.warn('plugin/kubernetes: starting server with unsynced Kubernetes API'),
+      );
+    });
+    context.onStop(() => release?.());
+    context.readiness('kubernetes', () => handler.view?.ready ?? false);
+    return handler;
+  },
+};
+
+function toViewOptions(options: Options): ViewOptions {
+  const [cert, key, ca] = options.tls ?? [];
+  const [path, kubeContext] = options.kubeconfig ?? [];
+  return {
+    access: {
+      ...(options.endpoint === undefined ? {} : { endpoint: options.endpoint }),
+      ...(options.tls === undefined
+        ? {}
+        : {
+            tls: {
+              ...(cert === undefined ? {} : { cert }),
+              ...(key === undefined ? {} : { key }),
+              ...(ca === undefined ? {} : { ca }),
+            },
+          }),
+      ...(path === undefined
+        ? {}
+        : { kubeconfig: { path, ...(kubeContext === undefined ? {} : { context: kubeContext }) } }),
+    },
+    namespaces: options.namespaces,
+    namespaceSelector: options.namespace_labels?.join(' '),
+    labelSelector: options.labels?.join(' '),
+    endpoints: options.noendpoints !== true,
+    pods: options.pods === 'verified',
+    ttl: options.ttl ?? 5,
+    podNames: options.endpoint_pod_names === true,
+    ignoreEmpty: options.ignore === 'empty_service',
+  };
+}
+
+/** Waits for `done`, but not for longer than `ms`; then says so and goes on. A failure counts as not done. */
+async function within(done: Promise<void>, ms: number, signal: AbortSignal, late: () => void): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  let stop: (() => void) | undefined;
+  const expired = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms);
+    stop = () => resolve(false);
+    signal.addEventListener('abort', stop, { once: true });
+  });
+  const synced = await Promise.race([
+    done.then(
+      () => true,
+      () => false,
+    ),
+    expired,
+  ]);
+  clearTimeout(timer);
+  if (stop !== undefined) signal.removeEventListener('abort', stop);
+  if (!synced && !signal.aborted) late();
+}

@@ -1,0 +1,151 @@
+import { formatIp, parseIp } from '@weft/net';
+import { labelKey, type NameKey } from '../../wire/index.ts';
+import type { NameAnswers, ReverseName, ServiceAnswers } from './compile.ts';
+
+/** The name exists and has no records of its own: a zone, `svc`, or a namespace. */
+export const NODATA: unique symbol = Symbol('NODATA');
+/** There is no such name. */
+export const NXDOMAIN: unique symbol = Symbol('NXDOMAIN');
+
+/** A name below a Service, with the Service. */
+export interface Found {
+  readonly service: ServiceAnswers;
+  readonly answers: NameAnswers;
+}
+
+/** The name of a pod, as asked for: whether it exists is the plugin's `pods` option to say. */
+export interface PodName {
+  readonly namespace: string;
+  /** The address that the label spells. */
+  readonly ip: string;
+}
+
+export type Lookup = typeof NODATA | typeof NXDOMAIN | Found | PodName;
+
+const SVC = '\u0003svc';
+const POD = '\u0003pod';
+
+interface Reverse {
+  readonly cluster: Map<string, Uint8Array>;
+  readonly endpoints: Map<string, Uint8Array>;
+}
+
+/** The applied plan as the server reads it: Services by name, namespaces, and reverse names by address. */
+export class AnswerTable {
+  /** By the two labels of a Service's name, as they stand in a NameKey. */
+  readonly #services = new Map<NameKey, ServiceAnswers>();
+  /** Namespaces by label; those that exist and are exposed. */
+  readonly #namespaces = new Map<NameKey, string>();
+  readonly #reverse = new Map<string, Reverse>();
+  /** Seconds since the epoch of the last change: the serial of the SOA record. */
+  serial: number;
+
+  constructor(serial: number) {
+    this.serial = serial;
+  }
+
+  get services(): number {
+    return this.#services.size;
+  }
+
+  allServices(): IterableIterator<ServiceAnswers> {
+    return this.#services.values();
+  }
+
+  addNamespace(name: string): void {
+    const key = labelKey(name);
+    if (key !== undefined) this.#namespaces.set(key, name);
+  }
+
+  removeNamespace(name: string): void {
+    const key = labelKey(name);
+    if (key !== undefined) this.#namespaces.delete(key);
+  }
+
+  /** Replaces what a Service stood for; undefined when it is new or gone. */
+  replace(before: ServiceAnswers | undefined, after: ServiceAnswers | undefined): void {
+    if (before !== undefined) {
+      const key = serviceKey(before);
+      if (after === undefined && key !== undefined) this.#services.delete(key);
+      for (const name of before.reverse()) this.#forget(name);
+    }
+    if (after === undefined) return;
+    const key = serviceKey(after);
+    if (key !== undefined) this.#services.set(key, after);
+    for (const name of after.reverse()) this.#learn(name);
+  }
+
+  service(namespace: string, name: string): ServiceAnswers | undefined {
+    return this.#services.get(`${labelKey(name)}${labelKey(namespace)}`);
+  }
+
+  /** Looks a name up; `end` is where its zone starts in `key`. */
+  lookup(key: NameKey, labels: readonly number[], end: number): Lookup {
+    let count = labels.length;
+    while (count > 0 && (labels[count - 1] as number) >= end) count -= 1;
+    if (count === 0) return NODATA;
+    const kindAt = labels[count - 1] as number;
+    const pods = key.startsWith(POD, kindAt) && end - kindAt === 4;
+    if (!pods && !(key.startsWith(SVC, kindAt) && end - kindAt === 4)) return NXDOMAIN;
+    if (count === 1) return NODATA;
+    const namespaceAt = labels[count - 2] as number;
+    const namespace = this.#namespaces.get(key.slice(namespaceAt, kindAt));
+    if (namespace === undefined) return NXDOMAIN;
+    if (count === 2) return NODATA;
+    // Longer names than `_port._proto.service` exist for nobody.
+    if (count > 5) return NXDOMAIN;
+    const nameAt = labels[count - 3] as number;
+    if (pods) return podName(namespace, key.slice(nameAt + 1, namespaceAt));
+    const service = this.#services.get(key.slice(nameAt, kindAt));
+    if (service === undefined) return NXDOMAIN;
+    let answers: NameAnswers | undefined;
+    if (count === 3) answers = service.own;
+    else if (count === 4) answers = service.endpoint(key.slice(labels[0] as number, nameAt));
+    else answers = service.port(bare(key, labels[0] as number), bare(key, labels[1] as number));
+    return answers === undefined || answers.empty ? NXDOMAIN : { service, answers };
+  }
+
+  /** Names without zone that an address leads to: the Service of a cluster IP, else every named endpoint. */
+  reverse(ip: string): readonly Uint8Array[] {
+    const entry = this.#reverse.get(ip);
+    if (entry === undefined) return [];
+    if (entry.cluster.size > 0) return [[...entry.cluster.values()][0] as Uint8Array];
+    return [...entry.endpoints.values()];
+  }
+
+  #learn(name: ReverseName): void {
+    let entry = this.#reverse.get(name.ip);
+    if (entry === undefined) {
+      entry = { cluster: new Map(), endpoints: new Map() };
+      this.#reverse.set(name.ip, entry);
+    }
+    (name.cluster ? entry.cluster : entry.endpoints).set(Buffer.from(name.target).toString('latin1'), name.target);
+  }
+
+  #forget(name: ReverseName): void {
+    const entry = this.#reverse.get(name.ip);
+    if (entry === undefined) return;
+    (name.cluster ? entry.cluster : entry.endpoints).delete(Buffer.from(name.target).toString('latin1'));
+    if (entry.cluster.size + entry.endpoints.size === 0) this.#reverse.delete(name.ip);
+  }
+}
+
+function serviceKey(answers: ServiceAnswers): NameKey | undefined {
+  const name = labelKey(answers.service.name);
+  const namespace = labelKey(answers.service.namespace);
+  return name === undefined || namespace === undefined ? undefined : name + namespace;
+}
+
+/** A label's text without its underscore: `_http` and `http` name the same port. */
+function bare(key: NameKey, at: number): string {
+  const label = key.slice(at + 1, at + 1 + key.charCodeAt(at));
+  return label.startsWith('_') ? label.slice(1) : label;
+}
+
+/** `10-244-1-5` spells an IPv4 address when it has exactly three dashes and no two in a row, else an IPv6 address. */
+function podName(namespace: string, label: string): PodName | typeof NXDOMAIN {
+  const dashes = label.split('-').length - 1;
+  const text = label.replaceAll('-', dashes === 3 && !label.includes('--') ? '.' : ':');
+  const ip = parseIp(text);
+  return ip === undefined ? NXDOMAIN : { namespace, ip: formatIp(ip) };
+}

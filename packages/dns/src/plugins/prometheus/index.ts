@@ -1,0 +1,187 @@
+import { parsingError } from '../../corefile/error.ts';
+import { formatAddress } from '../../corefile/zones.ts';
+import type { Handler, Reply } from '../../server/handler.ts';
+import { splitHttpAddress } from '../../server/http.ts';
+import type { Cell, DnsMetrics, HistogramCell } from '../../server/metrics.ts';
+import type { Plugin } from '../../server/plugin.ts';
+import type { Request } from '../../server/request.ts';
+import type { Observer } from '../../server/site.ts';
+import { rcodeName, TYPE, typeName } from '../../wire/index.ts';
+
+const SIZES = [0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16e3, 32e3, 48e3, 64e3];
+/** 250 µs doubling sixteen times, as CoreDNS has. */
+const SECONDS = Array.from({ length: 16 }, (_, i) => 0.00025 * 2 ** i);
+
+/** Types that get their own label; all others are counted as `other` so that nobody can make up series. */
+const COUNTED = new Set<number>([
+  TYPE.A,
+  TYPE.AAAA,
+  TYPE.CNAME,
+  TYPE.DNSKEY,
+  TYPE.DS,
+  TYPE.HTTPS,
+  TYPE.MX,
+  TYPE.NS,
+  TYPE.NSEC,
+  TYPE.NSEC3,
+  TYPE.PTR,
+  TYPE.RRSIG,
+  TYPE.SOA,
+  TYPE.SRV,
+  TYPE.TXT,
+  TYPE.AXFR,
+  TYPE.IXFR,
+  TYPE.ANY,
+  TYPE.SVCB,
+  TYPE.NAPTR,
+]);
+
+interface Cells {
+  readonly requests: Cell;
+  readonly duration: HistogramCell;
+}
+
+/** Counts the queries of one zone at one address. */
+class Recorder implements Handler, Observer {
+  readonly name = 'prometheus';
+  readonly #metrics: DnsMetrics;
+  readonly #server: string;
+  readonly #zone: string;
+  readonly #cells: Cells[] = [];
+  readonly #responses = new Map<string, Cell>();
+  readonly #do: Cell;
+  readonly #sizes: { request: HistogramCell; response: HistogramCell }[];
+
+  constructor(metrics: DnsMetrics, server: string, zone: string) {
+    this.#metrics = metrics;
+    this.#server = server;
+    this.#zone = zone;
+    this.#do = metrics
+      .counter('coredns_dns_do_requests_total', 'Counter of DNS requests with DO bit set per zone.', [
+        'server',
+        'zone',
+        'view',
+      ])
+      .cell(server, zone, '');
+    const labels = ['server', 'zone', 'view', 'proto'];
+    const request = metrics.histogram(
+      'coredns_dns_request_size_bytes',
+      'Size of the EDNS0 UDP buffer in bytes (64K for TCP) per zone and protocol.',
+      labels,
+      SIZES,
+    );
+    const response = metrics.histogram(
+      'coredns_dns_response_size_bytes',
+      'Size of the returned response in bytes.',
+      labels,
+      SIZES,
+    );
+    this.#sizes = ['udp', 'tcp'].map((proto) => ({
+      request: request.cell(server, zone, '', proto),
+      response: response.cell(server, zone, '', proto),
+    }));
+  }
+
+  serve: Handler['serve'] = (request, next) => next(request);
+
+  finished(request: Request, reply: Reply, size: number, started: number): void {
+    const { query, context } = request;
+    const udp = context.proto === 'udp';
+    const cells = this.#cellsOf(query.type, udp, context.family);
+    cells.requests.value += 1;
+    cells.duration.observe((performance.now() - started) / 1000);
+    const sizes = this.#sizes[udp ? 0 : 1] as { request: HistogramCell; response: HistogramCell };
+    sizes.request.observe(
+      12 + query.qname.length + 4 + (query.edns === undefined ? 0 : 11 + query.edns.options.length),
+    );
+    sizes.response.observe(size);
+    if (request.do) this.#do.value += 1;
+    this.#response(reply.rcode, reply.by).value += 1;
+  }
+
+  #cellsOf(type: number, udp: boolean, family: 4 | 6): Cells {
+    const counted = COUNTED.has(type) ? type : 0;
+    const slot = counted * 4 + (udp ? 0 : 1) + (family === 4 ? 0 : 2);
+    let cells = this.#cells[slot];
+    if (cells === undefined) {
+      const label = counted === 0 ? 'other' : typeName(type);
+      const requests = this.#metrics.counter(
+        'coredns_dns_requests_total',
+        'Counter of DNS requests made per zone, protocol and family.',
+        ['server', 'zone', 'view', 'proto', 'family', 'type'],
+      );
+      const duration = this.#metrics.histogram(
+        'coredns_dns_request_duration_seconds',
+        'Histogram of the time (in seconds) each request took per zone.',
+        ['server', 'zone', 'view', 'type'],
+        SECONDS,
+      );
+      cells = {
+        requests: requests.cell(this.#server, this.#zone, '', udp ? 'udp' : 'tcp', family === 4 ? '1' : '2', label),
+        duration: duration.cell(this.#server, this.#zone, '', label),
+      };
+      this.#cells[slot] = cells;
+    }
+    return cells;
+  }
+
+  #response(rcode: number, plugin: string): Cell {
+    const key = `${rcode} ${plugin}`;
+    let cell = this.#responses.get(key);
+    if (cell === undefined) {
+      cell = this.#metrics
+        .counter('coredns_dns_responses_total', 'Counter of response status codes.', [
+          'server',
+          'zone',
+          'view',
+          'rcode',
+          'plugin',
+        ])
+        .cell(this.#server, this.#zone, '', rcodeName(rcode), plugin);
+      this.#responses.set(key, cell);
+    }
+    return cell;
+  }
+}
+
+/** Metrics over HTTP, with CoreDNS's names. */
+export const prometheus: Plugin = {
+  name: 'prometheus',
+  once: true,
+  setup(directives, context) {
+    const directive = directives[0] as (typeof directives)[number];
+    const [first, second] = directive.args;
+    if (second !== undefined)
+      throw parsingError(second, `Wrong argument count or unexpected line ending after '${second.text}'`);
+    if (first !== undefined && splitHttpAddress(first.text) === undefined) {
+      throw parsingError(first, `address ${first.text}: missing port in address`);
+    }
+    if (directive.block !== undefined && directive.block.length > 0) {
+      const [line] = directive.block;
+      throw parsingError(line?.name ?? directive.name, `unknown property '${line?.name.text}'`);
+    }
+    const address = first?.text ?? 'localhost:9153';
+    const { runtime, block } = context;
+    const at = block.addresses[0];
+    const server = at === undefined ? 'dns://:53' : `${at.transport}://:${at.port}`;
+    const zone = at?.zone ?? '.';
+    let release: (() => Promise<void>) | undefined;
+    context.onStart(async () => {
+      const enabled = runtime.metrics.gauge(
+        'coredns_plugin_enabled',
+        'A metric that indicates whether a plugin is enabled on per server and zone basis.',
+        ['server', 'zone', 'view', 'name'],
+      );
+      for (const name of context.pluginNames()) enabled.cell(server, zone, '', name).value = 1;
+      release = await runtime.http.serve(address, '/metrics', (_, response) => {
+        response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
+        response.end(runtime.metrics.render() + runtime.loopMetrics.render());
+      });
+      runtime.log.debug(
+        `plugin/prometheus: serving metrics of ${at === undefined ? server : formatAddress(at)} on ${address}`,
+      );
+    });
+    context.onStop(() => release?.());
+    return new Recorder(runtime.metrics, server, zone);
+  },
+};

@@ -1,0 +1,262 @@
+import { createHash } from 'node:crypto';
+import { networkInterfaces } from 'node:os';
+import { parseIp } from '@weft/net';
+import { directivesOf } from '../corefile/directive.ts';
+import { CorefileError, inPlugin, type Position, parsingError } from '../corefile/error.ts';
+import type { ServerBlock } from '../corefile/parser.ts';
+import { type Address, addressesFromKey, formatAddress } from '../corefile/zones.ts';
+import { ORDER, PLUGINS } from '../plugins/index.ts';
+import { CLASS, nameKey, labelOffsets, type Query } from '../wire/index.ts';
+import { bareReply, chain, type Handler, type Outcome, type Serve } from './handler.ts';
+import type { Block, ConfigurationState, Runtime, SetupContext } from './plugin.ts';
+import { INTERNAL, Request } from './request.ts';
+import { type Observer, Site } from './site.ts';
+
+/** Where to listen and what to serve there. */
+export interface Listening {
+  /** Empty for all addresses. */
+  readonly host: string;
+  readonly port: number;
+  readonly site: Site;
+}
+
+interface Hooks {
+  readonly start: ((signal: AbortSignal) => void | Promise<void>)[];
+  readonly listening: (() => void)[];
+  readonly stop: (() => void | Promise<void>)[];
+  readonly shutdown: (() => void | Promise<void>)[];
+}
+
+/** Blocks of these classes take CHAOS queries. */
+const CHAOS = new Set(['chaos', 'forward', 'proxy']);
+const MAX_DEPTH = 8;
+
+/** Everything that one reading of a Corefile asks for, set up but not started. */
+export class Configuration {
+  readonly sites = new Map<string, Listening>();
+  /** Handlers of all blocks, for explanations. */
+  readonly handlers: Handler[] = [];
+  readonly state: ConfigurationState = { readiness: new Map(), leaving: false };
+  readonly hash: string;
+  readonly #hooks: Hooks = { start: [], listening: [], stop: [], shutdown: [] };
+  readonly #stop = new AbortController();
+  /** Host and port of a site as opened; the port matters when the Corefile says 0. */
+  #opened: (host: string, port: number) => { host: string; port: number } | undefined = () => undefined;
+
+  constructor(hash: string) {
+    this.hash = hash;
+  }
+
+  get hooks(): Hooks {
+    return this.#hooks;
+  }
+
+  get ready(): boolean {
+    for (const ready of this.state.readiness.values()) if (!ready()) return false;
+    return true;
+  }
+
+  /** Runs what must run before the first answer. */
+  async start(): Promise<void> {
+    await Promise.all(this.#hooks.start.map(async (start) => start(this.#stop.signal)));
+  }
+
+  /** Tells the plugins that queries can arrive, and where. */
+  listening(opened: (host: string, port: number) => { host: string; port: number } | undefined): void {
+    this.#opened = opened;
+    for (const listening of this.#hooks.listening) listening();
+  }
+
+  opened(host: string, port: number): { host: string; port: number } | undefined {
+    return this.#opened(host, port);
+  }
+
+  /** Prepares the end while queries are still answered. */
+  async shutdown(): Promise<void> {
+    this.state.leaving = true;
+    await Promise.all(this.#hooks.shutdown.map(async (shutdown) => shutdown()));
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await Promise.allSettled(this.#hooks.stop.map(async (stop) => stop()));
+  }
+}
+
+/** SHA-512 over the words of the blocks: equal when nothing but blanks, comments or file layout changed. */
+export function hashBlocks(blocks: readonly ServerBlock[]): string {
+  const words = blocks.map((block) => [
+    block.keys.map((key) => key.text),
+    [...block.directives].map(([name, tokens]) => [name, tokens.map((token) => `${token.file}:${token.text}`)]),
+  ]);
+  return createHash('sha512').update(JSON.stringify(words)).digest('hex');
+}
+
+export interface ConfigureOptions {
+  readonly runtime: Runtime;
+  /** Port of blocks that name none. Default 53. */
+  readonly defaultPort?: number;
+  /** Where to listen instead of on all addresses when no block says. */
+  readonly hosts?: readonly string[];
+  readonly warn: (position: Position, message: string) => void;
+}
+
+/** Sets up all blocks. @throws CorefileError. */
+export function configure(blocks: readonly ServerBlock[], options: ConfigureOptions): Configuration {
+  const configuration = new Configuration(hashBlocks(blocks));
+  const parsed = blocks.map((block): Block => {
+    const addresses = block.keys.flatMap((key) => addressesFromKey(key, options.defaultPort));
+    const unsupported = addresses.findIndex(({ transport }) => transport !== 'dns');
+    const at = block.keys[Math.max(0, unsupported)] as Position;
+    if (unsupported >= 0) {
+      const address = addresses[unsupported] as Address;
+      throw new CorefileError(at, `cannot serve ${formatAddress(address)}: only dns:// is served`, 'use a plain zone');
+    }
+    return { zones: addresses.map(({ zone }) => zone), addresses, position: { file: at.file, line: at.line } };
+  });
+  const defined = new Set<string>();
+  for (const block of parsed) {
+    for (const address of block.addresses) {
+      const text = formatAddress(address);
+      if (defined.has(text)) {
+        throw new CorefileError(block.position, `cannot serve ${text} - it is already defined`, 'name the zone once');
+      }
+      defined.add(text);
+    }
+  }
+  blocks.forEach((block, i) => setUpBlock(block, parsed[i] as Block, parsed, configuration, options));
+  return configuration;
+}
+
+function setUpBlock(
+  source: ServerBlock,
+  block: Block,
+  blocks: readonly Block[],
+  configuration: Configuration,
+  options: ConfigureOptions,
+): void {
+  const handlers: Handler[] = [];
+  const names: string[] = [];
+  let hosts: readonly string[] = options.hosts ?? [''];
+  for (const name of ORDER) {
+    const words = source.directives.get(name);
+    const first = words?.[0];
+    if (words === undefined || first === undefined) continue;
+    const plugin = PLUGINS.get(name);
+    if (plugin === undefined) {
+      throw parsingError(
+        first,
+        `plugin '${name}' is not served`,
+        `remove '${name}': it is a plugin of CoreDNS that Weft does not have`,
+      );
+    }
+    names.push(name);
+    try {
+      const directives = directivesOf(words);
+      if (plugin.once && directives.length > 1) {
+        throw parsingError(
+          (directives[1] as (typeof directives)[number]).name,
+          'this plugin can only be used once per Server Block',
+        );
+      }
+      const context = contextFor(name, block, blocks, configuration, options, names, (list) => {
+        hosts = list;
+      });
+      const handler = plugin.setup(directives, context);
+      if (handler !== undefined) handlers.push(handler);
+    } catch (error) {
+      throw inPlugin(name, first, error);
+    }
+  }
+  handlers.forEach((handler, i) => handler.linked?.(handlers.slice(i + 1)));
+  configuration.handlers.push(...handlers);
+  const serve: Serve | undefined = handlers.length === 0 ? undefined : chain(handlers);
+  const observers = handlers.filter((handler): handler is Handler & Observer => 'finished' in handler);
+  for (const host of hosts) {
+    for (const address of block.addresses) {
+      const site = siteAt(configuration, options.runtime, host, address.port);
+      site.zones.set(address.zone, { serve, observers, fast: undefined });
+      if (names.some((name) => CHAOS.has(name))) site.chaos = true;
+    }
+  }
+}
+
+function siteAt(configuration: Configuration, runtime: Runtime, host: string, port: number): Site {
+  const key = `${host} ${port}`;
+  let listening = configuration.sites.get(key);
+  if (listening === undefined) {
+    const panics = runtime.metrics
+      .counter('coredns_panics_total', 'A metrics that counts the number of panics.')
+      .cell();
+    listening = { host, port, site: new Site(runtime.log, panics) };
+    configuration.sites.set(key, listening);
+  }
+  return listening.site;
+}
+
+function contextFor(
+  plugin: string,
+  block: Block,
+  blocks: readonly Block[],
+  configuration: Configuration,
+  options: ConfigureOptions,
+  names: readonly string[],
+  listenOn: (hosts: readonly string[]) => void,
+): SetupContext {
+  const { hooks } = configuration;
+  const ownSites = (): Listening[] =>
+    [...configuration.sites.values()].filter(({ site }) =>
+      block.zones.some((zone) => site.zones.get(zone) !== undefined),
+    );
+  return {
+    block,
+    blocks,
+    runtime: options.runtime,
+    configuration: configuration.state,
+    warn: (position, message) => options.warn(position, `plugin/${plugin}: ${message}`),
+    onStart: (start) => void hooks.start.push(start),
+    onListening: (listening) => void hooks.listening.push(listening),
+    onStop: (stop) => void hooks.stop.push(stop),
+    onShutdown: (shutdown) => void hooks.shutdown.push(shutdown),
+    readiness: (name, ready) => void configuration.state.readiness.set(name, ready),
+    listenOn,
+    pluginNames: () => names,
+    lookup: (name, type, request) => lookup(ownSites()[0]?.site, name, type, request),
+    localAddresses: () => localAddresses(ownSites().map(({ host }) => host)),
+    selfAddress: () => {
+      const own = ownSites()[0];
+      return own === undefined ? undefined : configuration.opened(own.host, own.port);
+    },
+  };
+}
+
+/** How deep the server is in questions to itself: an alias that leads back would go on for ever. */
+let depth = 0;
+
+function lookup(site: Site | undefined, name: Uint8Array, type: number, request: Request): Outcome | Promise<Outcome> {
+  if (site === undefined || depth >= MAX_DEPTH) return bareReply(2);
+  const key = nameKey(name);
+  const query: Query = { ...request.query, qname: name, key, labels: labelOffsets(key), type, class: CLASS.IN };
+  depth += 1;
+  try {
+    return site.ask(new Request(query, INTERNAL));
+  } finally {
+    depth -= 1;
+  }
+}
+
+function localAddresses(hosts: readonly string[]): Uint8Array[] {
+  const out: Uint8Array[] = [];
+  const add = (text: string): void => {
+    const ip = parseIp(text.split('%')[0] as string);
+    if (ip === undefined) return;
+    const loopback = ip.family === 4 ? ip.bytes[0] === 127 : ip.bytes.every((b, i) => b === (i === 15 ? 1 : 0));
+    const linkLocal = ip.family === 6 && ip.bytes[0] === 0xfe && ((ip.bytes[1] as number) & 0xc0) === 0x80;
+    if (!loopback && !linkLocal) out.push(ip.bytes);
+  };
+  for (const host of hosts) {
+    if (host !== '' && host !== '::' && host !== '0.0.0.0') add(host);
+    else for (const list of Object.values(networkInterfaces())) for (const { address } of list ?? []) add(address);
+  }
+  return out;
+}

@@ -1,0 +1,88 @@
+import { FLAG, type NameKey, RCODE, type ReplyContent, type Rr } from '../wire/index.ts';
+import type { Provenance } from '@weft/plan';
+import type { Request } from './request.ts';
+
+/** An answer that a plugin gives. Immutable: plugins that change answers make a new one. */
+export interface Reply extends ReplyContent {
+  readonly kind: 'reply';
+  /** The plugin that gave it, for metrics and explanations. */
+  readonly by: string;
+  /** True for answers that a table in memory gives anew at any time: caching could only make them stale. */
+  readonly own?: boolean;
+}
+
+/** Nobody answered: the server itself says `rcode` (SERVFAIL or REFUSED mostly), and `error` says why. */
+export interface Failure {
+  readonly kind: 'failure';
+  readonly rcode: number;
+  readonly by: string;
+  readonly error?: Error;
+}
+
+export type Outcome = Reply | Failure;
+
+/** Answers that are ready stay synchronous: a promise per query would cost more than the answer. */
+export type Serve = (request: Request) => Outcome | Promise<Outcome>;
+
+/** One plugin of a server block at work. */
+export interface Handler {
+  readonly name: string;
+  /** Answers, or hands over to `next`. */
+  serve(request: Request, next: Serve): Outcome | Promise<Outcome>;
+  /**
+   * Does this plugin answer the name from its own data right now? Asked by plugins that stand before it in the chain
+   * and would otherwise answer from memory.
+   */
+  owns?(key: NameKey, labels: readonly number[]): boolean;
+  /** The API objects behind the answers to a name. */
+  explain?(key: NameKey): readonly Provenance[];
+  /** Tells the plugin which ones come after it, once, when the chain is made. */
+  linked?(later: readonly Handler[]): void;
+}
+
+/** The end of a chain: nobody was responsible. */
+export const endOfChain: Serve = () => ({ kind: 'failure', rcode: RCODE.REFUSED, by: '' });
+
+/** Links handlers so that each can hand over to the one after it. */
+export function chain(handlers: readonly Handler[], end: Serve = endOfChain): Serve {
+  return handlers.reduceRight<Serve>((next, handler) => (request) => handler.serve(request, next), end);
+}
+
+/** Continues with an outcome, without a promise when it is there already. */
+export function andThen<T>(outcome: Outcome | Promise<Outcome>, continuation: (outcome: Outcome) => T): T | Promise<T> {
+  return outcome instanceof Promise ? outcome.then(continuation) : continuation(outcome);
+}
+
+const NONE: readonly Rr[] = [];
+
+/** An authoritative answer. */
+export function authoritative(
+  by: string,
+  content: {
+    rcode?: number;
+    answers?: readonly Rr[];
+    authority?: readonly Rr[];
+    additional?: readonly Rr[];
+    own?: boolean;
+  },
+): Reply {
+  return {
+    kind: 'reply',
+    by,
+    rcode: content.rcode ?? RCODE.NOERROR,
+    flags: FLAG.AA,
+    answers: content.answers ?? NONE,
+    authority: content.authority ?? NONE,
+    additional: content.additional ?? NONE,
+    own: content.own ?? false,
+  };
+}
+
+export function failure(by: string, rcode: number, error?: Error): Failure {
+  return error === undefined ? { kind: 'failure', rcode, by } : { kind: 'failure', rcode, by, error };
+}
+
+/** What the server says when nobody answered: the code alone, not authoritative. */
+export function bareReply(rcode: number, by = ''): Reply {
+  return { kind: 'reply', by, rcode, flags: 0, answers: NONE, authority: NONE, additional: NONE };
+}

@@ -1,0 +1,106 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { WeftError } from '@weft/plan';
+
+export type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void;
+
+interface Listener {
+  readonly paths: Map<string, HttpHandler>;
+  server: Server | undefined;
+  starting: Promise<void> | undefined;
+}
+
+/** Splits `:8080`, `127.0.0.1:8080` or `[::1]:8080`. Undefined when the text is none of these. */
+export function splitHttpAddress(text: string): { host: string; port: number } | undefined {
+  const match = /^(?:\[([^\]]*)\]|([^:]*)):([0-9]{1,5})$/.exec(text);
+  if (match === null) return undefined;
+  const port = Number(match[3]);
+  return port > 65535 ? undefined : { host: match[1] ?? match[2] ?? '', port };
+}
+
+/**
+ * HTTP endpoints of plugins, shared by address. A configuration that takes over after a reload registers its paths
+ * before the old one lets go, so the port stays open.
+ */
+export class HttpHub {
+  readonly #listeners = new Map<string, Listener>();
+
+  /** Serves `path` on `address` until the returned function is called. */
+  async serve(address: string, path: string, handler: HttpHandler): Promise<() => Promise<void>> {
+    let listener = this.#listeners.get(address);
+    if (listener === undefined) {
+      listener = { paths: new Map(), server: undefined, starting: undefined };
+      this.#listeners.set(address, listener);
+    }
+    const own = listener;
+    own.paths.set(path, handler);
+    own.starting ??= this.#listen(address, own);
+    try {
+      await own.starting;
+    } catch (error) {
+      this.#listeners.delete(address);
+      throw error;
+    }
+    return async () => {
+      if (own.paths.get(path) === handler) own.paths.delete(path);
+      if (own.paths.size > 0 || this.#listeners.get(address) !== own) return;
+      this.#listeners.delete(address);
+      await close(own.server);
+    };
+  }
+
+  /** The port that an address with port 0 got. */
+  port(address: string): number | undefined {
+    return (this.#listeners.get(address)?.server?.address() as AddressInfo | null | undefined)?.port;
+  }
+
+  /** Every address in use with the port it got. */
+  ports(): Record<string, number> {
+    const out: Record<string, number> = {};
+    for (const address of this.#listeners.keys()) out[address] = this.port(address) ?? 0;
+    return out;
+  }
+
+  async close(): Promise<void> {
+    const listeners = [...this.#listeners.values()];
+    this.#listeners.clear();
+    await Promise.all(listeners.map((listener) => close(listener.server)));
+  }
+
+  async #listen(address: string, listener: Listener): Promise<void> {
+    const parsed = splitHttpAddress(address);
+    if (parsed === undefined) {
+      throw new WeftError({ code: 'DNS_LISTEN', message: `not an address to listen on: ${address}` });
+    }
+    const { createServer } = await import('node:http');
+    const server = createServer((request, response) => {
+      const path = (request.url ?? '/').split('?')[0] as string;
+      const handler = listener.paths.get(path);
+      if (handler !== undefined) handler(request, response);
+      else response.writeHead(404, { 'content-type': 'text/plain; charset=utf-8' }).end('404 page not found\n');
+    });
+    listener.server = server;
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', (error) =>
+        reject(
+          new WeftError({
+            code: 'DNS_LISTEN',
+            message: `cannot listen on ${address}: ${error.message}`,
+            hint: 'another program uses this port; choose another one in the Corefile',
+            cause: error,
+          }),
+        ),
+      );
+      server.listen({ port: parsed.port, ...(parsed.host === '' ? {} : { host: parsed.host }) }, () => resolve());
+    });
+    server.on('error', () => {});
+  }
+}
+
+function close(server: Server | undefined): Promise<void> {
+  if (server === undefined) return Promise.resolve();
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}

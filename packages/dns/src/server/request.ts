@@ -1,0 +1,74 @@
+import { formatIp } from '@weft/net';
+import { EDNS_DO, keyToText, type Limits, nameToText, type Query } from '../wire/index.ts';
+
+export type Proto = 'udp' | 'tcp';
+
+/** How a packet arrived. */
+export interface PacketContext {
+  readonly proto: Proto;
+  /** Client's address in text; IPv4-mapped IPv6 addresses are given as IPv4. */
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly family: 4 | 6;
+}
+
+/** Context of look-ups that the server makes for itself: a CNAME's target, a prefetch. */
+export const INTERNAL: PacketContext = { proto: 'tcp', remoteAddress: '127.0.0.1', remotePort: 0, family: 4 };
+
+/** One query on its way through the chain of plugins. */
+export class Request {
+  readonly query: Query;
+  readonly context: PacketContext;
+  #name: string | undefined;
+
+  constructor(query: Query, context: PacketContext) {
+    this.query = query;
+    this.context = context;
+  }
+
+  /** The question's name in lower case with final dot. */
+  get name(): string {
+    this.#name ??= keyToText(this.query.key);
+    return this.#name;
+  }
+
+  /** The question's name as sent. */
+  get originalName(): string {
+    return nameToText(this.query.qname);
+  }
+
+  get do(): boolean {
+    return this.query.edns !== undefined && (this.query.edns.flags & EDNS_DO) !== 0;
+  }
+
+  /** Largest reply that the client can take, in bytes. */
+  get size(): number {
+    return this.context.proto === 'tcp' ? 65535 : Math.max(512, this.query.edns?.udpSize ?? 0);
+  }
+
+  get limits(): Limits {
+    return replyLimits(this.query, this.context);
+  }
+}
+
+/** Fragments of UDP datagrams get lost; CoreDNS compresses above these sizes even when the client could take more. */
+const FRAGMENT = { 4: 1480, 6: 1220 } as const;
+
+export function replyLimits(query: Query, context: PacketContext): Limits {
+  if (context.proto === 'tcp') return { size: 65535, fragment: Number.POSITIVE_INFINITY };
+  return { size: Math.max(512, query.edns?.udpSize ?? 0), fragment: FRAGMENT[context.family] };
+}
+
+/** Client address of a socket: IPv4-mapped addresses become IPv4, scopes are kept. */
+export function packetContext(proto: Proto, address: string, port: number): PacketContext {
+  if (!address.includes(':')) return { proto, remoteAddress: address, remotePort: port, family: 4 };
+  if (address.startsWith('::ffff:') && address.includes('.')) {
+    return { proto, remoteAddress: address.slice(7), remotePort: port, family: 4 };
+  }
+  return { proto, remoteAddress: address, remotePort: port, family: 6 };
+}
+
+/** Text of address bytes, for records and messages. */
+export function addressText(bytes: Uint8Array): string {
+  return formatIp(bytes);
+}

@@ -1,0 +1,242 @@
+import { readFileSync } from 'node:fs';
+import { Metrics, errorMessage, formatProvenance, type Logger, type Provenance, silentLogger } from '@weft/plan';
+import { EMPTY_COREFILE } from '../corefile/default.ts';
+import { fileImports } from '../corefile/files.ts';
+import { parseCorefile, type ServerBlock } from '../corefile/parser.ts';
+import type { Position } from '../corefile/error.ts';
+import { isDirective } from '../plugins/index.ts';
+import { keyFromText } from '../wire/index.ts';
+import { Configuration, configure, hashBlocks } from './configuration.ts';
+import { HttpHub } from './http.ts';
+import { defaultKube } from './kube.ts';
+import { Listener } from './listeners.ts';
+import { DnsMetrics } from './metrics.ts';
+import type { Clock, KubeFactory, KubeSource, Runtime } from './plugin.ts';
+import { Shared } from './shared.ts';
+
+export interface DnsOptions {
+  /** Path of a Corefile, or its text. Without it the server is CoreDNS's default: whoami. */
+  readonly corefile?: { readonly path: string } | { readonly text: string; readonly file?: string };
+  /** The API client of `kubernetes` blocks, or how to make one from what a block says. Default: as the block says. */
+  readonly kube?: KubeSource | KubeFactory;
+  readonly log?: Logger;
+  /** Registry for the figures of the loop and the informers; `/metrics` shows it too. */
+  readonly metrics?: Metrics;
+  /** Variables that a Corefile may name. Default: those of the process. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Port of blocks that name none. Default 53. */
+  readonly port?: number;
+  /** Addresses for blocks without `bind`. Default: all. */
+  readonly hosts?: readonly string[];
+  /** Stops the server, without the wait of `lameduck`. */
+  readonly signal?: AbortSignal;
+  readonly clock?: Clock;
+  /** Called when the server stops itself because going on would do harm. Default: exit code 1. */
+  readonly onFatal?: (error: Error) => void;
+}
+
+/** Where a server answers. */
+export interface DnsAddress {
+  /** Empty for all addresses. */
+  readonly host: string;
+  readonly port: number;
+}
+
+interface Current {
+  readonly configuration: Configuration;
+  readonly listeners: Map<string, Listener>;
+}
+
+/** A running DNS server. */
+export class DnsServer {
+  readonly metrics = new DnsMetrics();
+  readonly #options: DnsOptions;
+  readonly #log: Logger;
+  readonly #http = new HttpHub();
+  readonly #runtime: Runtime;
+  #current: Current = { configuration: new Configuration(''), listeners: new Map() };
+  #closing: Promise<void> | undefined;
+  #reloading: Promise<void> | undefined;
+  #fatal: Error | undefined;
+  readonly #onAbort = (): void => void this.close({ lameduck: false });
+
+  constructor(options: DnsOptions) {
+    this.#options = options;
+    this.#log = options.log ?? silentLogger;
+    const { kube } = options;
+    const factory: KubeFactory = kube === undefined ? defaultKube : typeof kube === 'function' ? kube : () => kube;
+    this.#runtime = {
+      log: this.#log,
+      metrics: this.metrics,
+      loopMetrics: options.metrics ?? new Metrics(),
+      http: this.#http,
+      kube: factory,
+      clock: options.clock ?? { now: () => Date.now() },
+      shared: new Shared(),
+      corefile: options.corefile !== undefined && 'path' in options.corefile ? options.corefile.path : undefined,
+      reload: () => this.reload(),
+      configHash: () => this.#current.configuration.hash,
+      currentHash: () => hashBlocks(this.#parse()),
+      fatal: (error) => this.#die(error),
+    };
+  }
+
+  /** Where the server answers, with the ports it got. */
+  get addresses(): DnsAddress[] {
+    return [...this.#current.listeners.values()].map(({ host, port }) => ({ host, port }));
+  }
+
+  /** True when every plugin that has to load something has loaded it. */
+  get ready(): boolean {
+    return this.#closing === undefined && this.#current.configuration.ready;
+  }
+
+  /** Why the server stopped itself, if it did. */
+  get fatalError(): Error | undefined {
+    return this.#fatal;
+  }
+
+  /** Ports of the HTTP endpoints by address as written in the Corefile. */
+  get httpPorts(): Record<string, number> {
+    return this.#http.ports();
+  }
+
+  /** Everything that `/metrics` shows. */
+  renderMetrics(): string {
+    return this.metrics.render() + this.#runtime.loopMetrics.render();
+  }
+
+  /** The API objects behind the answers to a name, and the plugin that gives them. */
+  explain(
+    name: string,
+  ): { readonly plugin: string; readonly causes: readonly Provenance[]; readonly text: string[] }[] {
+    const key = keyFromText(name);
+    return this.#current.configuration.handlers.flatMap((handler) => {
+      const causes = handler.explain?.(key) ?? [];
+      return causes.length === 0 ? [] : [{ plugin: handler.name, causes, text: causes.map(formatProvenance) }];
+    });
+  }
+
+  async start(): Promise<void> {
+    const { signal } = this.#options;
+    signal?.throwIfAborted();
+    await this.#switchTo(this.#configure());
+    signal?.addEventListener('abort', this.#onAbort, { once: true });
+  }
+
+  /** Reads the Corefile again. Rejects when it cannot be served; the configuration in force then stays. */
+  reload(): Promise<void> {
+    this.#reloading ??= this.#reload().finally(() => {
+      this.#reloading = undefined;
+    });
+    return this.#reloading;
+  }
+
+  /** Stops the server; with `lameduck` it first answers for as long as `health` says. Safe to call twice. */
+  close(options: { readonly lameduck?: boolean } = {}): Promise<void> {
+    this.#closing ??= this.#close(options.lameduck ?? false);
+    return this.#closing;
+  }
+
+  async #reload(): Promise<void> {
+    const failed = this.metrics
+      .counter('coredns_reload_failed_total', 'Counter of the number of failed reload attempts.')
+      .cell();
+    try {
+      await this.#switchTo(this.#configure());
+      this.#log.info('Reloading complete');
+    } catch (error) {
+      failed.value += 1;
+      this.#log.error(`Corefile changed but reload failed: ${errorMessage(error)}`, { error });
+      throw error;
+    }
+  }
+
+  #parse(): ServerBlock[] {
+    const { corefile, env } = this.#options;
+    let text = EMPTY_COREFILE;
+    let file = 'Corefile';
+    if (corefile !== undefined && 'path' in corefile) {
+      text = readFileSync(corefile.path, 'utf8');
+      file = corefile.path;
+    } else if (corefile !== undefined) {
+      text = corefile.text;
+      file = corefile.file ?? file;
+    }
+    const options = { env: env ?? process.env, imports: fileImports, isDirective, warn: this.#warn };
+    const blocks = parseCorefile(text, file, options);
+    return blocks.length > 0 ? blocks : parseCorefile(EMPTY_COREFILE, 'Corefile', options);
+  }
+
+  readonly #warn = (position: Position, message: string): void =>
+    this.#log.warn(`${position.file}:${position.line} - ${message}`);
+
+  #configure(): Configuration {
+    const { port, hosts } = this.#options;
+    return configure(this.#parse(), {
+      runtime: this.#runtime,
+      warn: this.#warn,
+      ...(port === undefined ? {} : { defaultPort: port }),
+      ...(hosts === undefined ? {} : { hosts }),
+    });
+  }
+
+  /** Starts a configuration beside the one in force, hands the sockets over, and stops the old one. */
+  async #switchTo(next: Configuration): Promise<void> {
+    const before = this.#current;
+    const fresh: Listener[] = [];
+    const listeners = new Map<string, Listener>();
+    try {
+      await next.start();
+      for (const [key, { host, port, site }] of next.sites) {
+        let listener = before.listeners.get(key);
+        if (listener === undefined) {
+          listener = new Listener(host, port, site, this.#log);
+          fresh.push(listener);
+          await listener.open();
+        }
+        listeners.set(key, listener);
+      }
+    } catch (error) {
+      await Promise.all(fresh.map((listener) => listener.close()));
+      await next.stop();
+      throw error;
+    }
+    for (const [key, { site }] of next.sites) (listeners.get(key) as Listener).site = site;
+    this.#current = { configuration: next, listeners };
+    for (const [key, listener] of before.listeners) if (!listeners.has(key)) await listener.close();
+    await before.configuration.stop();
+    next.listening((host, port) => listeners.get(`${host} ${port}`)?.reachable);
+  }
+
+  #die(error: Error): void {
+    if (this.#fatal !== undefined) return;
+    this.#fatal = error;
+    this.#log.error(error.message, { error });
+    if (this.#options.onFatal !== undefined) this.#options.onFatal(error);
+    else process.exitCode = 1;
+    void this.close();
+  }
+
+  async #close(lameduck: boolean): Promise<void> {
+    this.#options.signal?.removeEventListener('abort', this.#onAbort);
+    await this.#reloading?.catch(() => {});
+    const { configuration, listeners } = this.#current;
+    if (lameduck) await configuration.shutdown();
+    await Promise.all([...listeners.values()].map((listener) => listener.close()));
+    await configuration.stop();
+    await this.#http.close();
+  }
+}
+
+/** Starts a server. Rejects with CorefileError when the Corefile is wrong and `DNS_LISTEN` when an address is taken. */
+export async function startDns(options: DnsOptions): Promise<DnsServer> {
+  const server = new DnsServer(options);
+  try {
+    await server.start();
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
+  return server;
+}
