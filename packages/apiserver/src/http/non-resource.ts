@@ -1,5 +1,6 @@
 import { platform } from 'node:os';
 import { openapiV3, openapiV3Index } from '../schema/index.ts';
+import { OPENAPI_V2_PROTO, OPENAPI_V2_PROTO_ANSWER } from '../openapi/v2.ts';
 import type { Api, Exchange } from './api.ts';
 import { notAcceptable, parseAccept } from './negotiate.ts';
 import { sendJson, sendText, wantsPretty } from './respond.ts';
@@ -60,6 +61,7 @@ export function serveNonResource(api: Api, exchange: Exchange): boolean {
     serveHealth(api, exchange, health[1] as string, health[2]);
     return true;
   }
+  if (path === '/openapi/v2') return serveOpenapiV2(api, exchange);
   if (path.startsWith('/openapi/v3/')) return serveOpenapi(api, exchange, path.slice('/openapi/v3/'.length));
   if (path === '/api' || path.startsWith('/api/') || path === '/apis' || path.startsWith('/apis/')) {
     return serveDiscovery(api, exchange, path);
@@ -126,6 +128,20 @@ function serveDiscovery(api: Api, exchange: Exchange, path: string): boolean {
       ? {}
       : { type: `application/json;g=apidiscovery.k8s.io;v=${aggregated};as=APIGroupDiscoveryList` }),
   });
+  return true;
+}
+
+/** Only the protobuf form: 404 for the JSON form is what kubectl from 1.29 on and other clients cope with. */
+function serveOpenapiV2(api: Api, exchange: Exchange): boolean {
+  const { request, response } = exchange;
+  if (!(request.headers.accept ?? '').includes(OPENAPI_V2_PROTO)) return false;
+  const document = api.discovery.openapiV2();
+  response.writeHead(200, {
+    'Content-Type': OPENAPI_V2_PROTO_ANSWER,
+    'Content-Length': document.length,
+    'Cache-Control': 'no-cache, private',
+  });
+  response.end(request.method === 'HEAD' ? undefined : document);
   return true;
 }
 

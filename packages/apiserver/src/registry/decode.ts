@@ -90,7 +90,10 @@ export function report(
   warnings.push(...problems);
 }
 
-/** Drops, in place, fields that the type does not have, and nulls (which Go's decoder takes for "not given"). */
+/**
+ * Drops, in place, fields that the type does not have, and what Go takes for "not given": nulls, and empty lists and
+ * maps (`omitempty`).
+ */
 export function prune(value: unknown, typeName: string): void {
   pruneValue(value, { kind: 'ref', type: typeName });
 }
@@ -117,7 +120,16 @@ function pruneValue(value: unknown, expr: TypeExpr): void {
   if (type?.fields === undefined || type.fields.size === 0) return;
   for (const key of Object.keys(record)) {
     const field = type.fields.get(key);
-    if (field === undefined || record[key] === null) delete record[key];
-    else pruneValue(record[key], field.expr);
+    const inner = record[key];
+    if (field === undefined || inner === null) delete record[key];
+    else {
+      pruneValue(inner, field.expr);
+      if (!field.required && isEmptyCollection(inner, field.expr)) delete record[key];
+    }
   }
+}
+
+function isEmptyCollection(value: unknown, expr: TypeExpr): boolean {
+  if (expr.kind === 'array') return Array.isArray(value) && value.length === 0;
+  return expr.kind === 'map' && isRecord(value) && Object.keys(value).length === 0;
 }
