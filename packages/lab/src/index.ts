@@ -1,4 +1,4 @@
-export { dnsServiceIp, kubernetesServiceIp, DNS_IMAGE } from './cluster/addons.ts';
+export { dnsServiceIp, kubernetesServiceIp, SELF_IMAGE } from './cluster/addons.ts';
 export {
   type BackendName,
   type ClusterConfig,
@@ -22,3 +22,5 @@ export { enterClusterArgs } from './cluster/processes.ts';
 export type { PhaseReport, ProgressEvent } from './cluster/progress.ts';
 export { Supervisor, UNDERLAY_API_PORT } from './cluster/supervisor.ts';
 export { netnsPath, underlayAddresses } from './topology/underlay.ts';
+export { prepareImages } from './cluster/self-image.ts';
+export { ImageStore, loadImages } from './images/index.ts';

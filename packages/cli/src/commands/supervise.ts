@@ -1,5 +1,5 @@
-import { loadCluster, Supervisor } from '@weft/lab';
-import { hostContext, processLogger, selfCommand } from '../context.ts';
+import { loadCluster, prepareImages, Supervisor } from '@weft/lab';
+import { distDir, hostContext, processLogger, selfCommand } from '../context.ts';
 
 /** The cluster's first Weft process; see Supervisor. */
 export async function superviseCluster(name: string): Promise<void> {
@@ -9,10 +9,7 @@ export async function superviseCluster(name: string): Promise<void> {
     config,
     paths,
     self: selfCommand(),
-    prepareImages: async () => {
-      const { prepareImages } = await import('../images.ts');
-      return prepareImages(paths.imagesDir, log);
-    },
+    prepareImages: () => prepareImages(paths.imagesDir, distDir, process.execPath),
     corefile: (await import('@weft/dns')).defaultCorefile({ zone: config.clusterDomain }),
     log,
   });

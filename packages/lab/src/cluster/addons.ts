@@ -2,7 +2,7 @@ import { addressAt, formatIp, parsePrefix, type Prefix } from '@weft/net';
 import type { ClusterConfig } from './config.ts';
 
 /** Image that holds Weft itself, made on the machine; see images/. */
-export const DNS_IMAGE = 'weft.local/weft:local';
+export const SELF_IMAGE = 'weft.local/weft:local';
 
 /** Offsets in the Service CIDR, as kubeadm chooses them. */
 const KUBERNETES_OFFSET = 1;
@@ -71,7 +71,7 @@ export function dnsManifests(config: ClusterConfig, corefile: string): Manifest[
             containers: [
               {
                 name: 'dns',
-                image: DNS_IMAGE,
+                image: SELF_IMAGE,
                 args: ['dns', '-conf', '/etc/weft-dns/Corefile'],
                 ports: [
                   { name: 'dns', containerPort: 53, protocol: 'UDP' },

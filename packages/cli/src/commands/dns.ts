@@ -1,0 +1,51 @@
+import { existsSync } from 'node:fs';
+import { checkCorefile, startDns } from '@weft/dns';
+import { Metrics, WeftError } from '@weft/plan';
+import { processLogger } from '../context.ts';
+
+interface DnsArguments {
+  readonly conf: string | undefined;
+  readonly port: number | undefined;
+  readonly check: boolean;
+}
+
+/** CoreDNS's command line: one dash or two, value behind a blank or an equals sign. */
+function parseArguments(args: readonly string[]): DnsArguments {
+  let conf: string | undefined;
+  let port: number | undefined;
+  let check = false;
+  for (let i = 0; i < args.length; i++) {
+    const [flag, inline] = (args[i] ?? '').replace(/^--?/, '').split('=', 2);
+    const value = (): string => inline ?? args[++i] ?? '';
+    if (flag === 'conf') conf = value();
+    else if (flag === 'dns.port' || flag === 'p') port = Number(value());
+    else if (flag === 'check') check = true;
+    else
+      throw new WeftError({
+        code: 'BAD_FLAG',
+        message: `weft dns: unknown flag ${args[i]}`,
+        hint: 'flags are -conf FILE, -dns.port PORT, -check',
+      });
+  }
+  return { conf: conf ?? (existsSync('Corefile') ? 'Corefile' : undefined), port, check };
+}
+
+/** Runs the DNS server until it is told to stop: SIGTERM stops after the lameduck time, SIGUSR1 reloads. */
+export async function dns(args: readonly string[]): Promise<void> {
+  const { conf, port, check } = parseArguments(args);
+  if (check) {
+    const { readFileSync } = await import('node:fs');
+    const found = checkCorefile(readFileSync(conf ?? 'Corefile', 'utf8'), conf ?? 'Corefile');
+    for (const d of found) process.stdout.write(`${JSON.stringify(d)}\n`);
+    process.exitCode = found.some((d) => d.severity === 'error') ? 1 : 0;
+    return;
+  }
+  const server = await startDns({
+    log: processLogger('dns'),
+    metrics: new Metrics(),
+    ...(conf === undefined ? {} : { corefile: { path: conf } }),
+    ...(port === undefined ? {} : { port }),
+  });
+  process.on('SIGUSR1', () => void server.reload());
+  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => void server.close());
+}
