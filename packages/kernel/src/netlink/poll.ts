@@ -11,15 +11,27 @@ const handlers = new Map<unknown, () => void>();
 const closers = new Map<unknown, () => void>();
 let callbacks: { readonly poll: unknown; readonly close: unknown } | undefined;
 
-function run(fn: (() => void) | undefined): void {
+/** True when `fn` ended without an exception. */
+function run(fn: (() => void) | undefined): boolean {
   try {
     fn?.();
+    return true;
   } catch (error) {
     // An exception must not pass through libuv's C frames; here it becomes an ordinary uncaught one.
     process.nextTick(() => {
       throw error;
     });
+    return false;
   }
+}
+
+/**
+ * A pending socket error (a netlink overrun sets ENOBUFS) makes libuv stop the handle and report a negative status. The
+ * reader takes the error off the socket, and the handle is started again: else one overrun would end all announcements.
+ */
+function polled(handle: unknown, status: number): void {
+  if (!run(handlers.get(handle)) || status >= 0 || !handlers.has(handle)) return;
+  libc().uvPollStart(handle, UV_READABLE, registered().poll);
 }
 
 function registered(): { readonly poll: unknown; readonly close: unknown } {
@@ -28,8 +40,10 @@ function registered(): { readonly poll: unknown; readonly close: unknown } {
   const poll = koffi.proto('void weft_poll(void *handle, int status, int events)');
   const close = koffi.proto('void weft_close(void *handle)');
   callbacks = {
-    poll: koffi.register((handle: unknown) => run(handlers.get(handle)), koffi.pointer(poll)),
-    close: koffi.register((handle: unknown) => run(closers.get(handle)), koffi.pointer(close)),
+    poll: koffi.register(polled, koffi.pointer(poll)),
+    close: koffi.register((handle: unknown) => {
+      run(closers.get(handle));
+    }, koffi.pointer(close)),
   };
   return callbacks;
 }

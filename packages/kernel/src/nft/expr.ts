@@ -136,10 +136,12 @@ export function nat(args: Args<'nat'>): Expr {
   return { type: 'nat', ...args };
 }
 
+/** Source translation to the address of the outgoing interface. */
 export function masquerade(args: { readonly flags?: readonly NatFlag[] } = {}): Expr {
   return { type: 'masquerade', ...args };
 }
 
+/** Destination translation to this host (and the port in `portReg`). */
 export function redirect(args: Args<'redirect'> = {}): Expr {
   return { type: 'redirect', ...args };
 }
@@ -158,6 +160,7 @@ export function numgen(args: Args<'numgen'>): Expr {
   return { type: 'numgen', ...args };
 }
 
+/** Hash of `len` bytes from `sreg`, in `offset .. offset + modulus - 1`. */
 export function jhash(args: {
   readonly sreg: Register;
   readonly len: number;
@@ -188,10 +191,12 @@ export function ct(key: CtKey, dreg: Register, direction?: 'original' | 'reply')
   return direction === undefined ? { type: 'ct', key, dreg } : { type: 'ct', key, dreg, direction };
 }
 
+/** Writes a conntrack property (`mark`, `label`, `zone`, …) from a register. */
 export function ctSet(key: CtKey, sreg: Register, direction?: 'original' | 'reply'): Expr {
   return direction === undefined ? { type: 'ctSet', key, sreg } : { type: 'ctSet', key, sreg, direction };
 }
 
+/** Counts packets and bytes of the rule. */
 export function counter(start?: { readonly packets: bigint; readonly bytes: bigint }): Expr {
   return { type: 'counter', ...start };
 }
@@ -201,14 +206,17 @@ export function dynset(args: Args<'dynset'>): Expr {
   return { type: 'dynset', ...args };
 }
 
+/** Goes on while the rate is kept (with `over`: when it is exceeded). */
 export function limit(args: Args<'limit'>): Expr {
   return { type: 'limit', ...args };
 }
 
+/** Goes on while there are at most `count` tracked connections (with `over`: when there are more). */
 export function connlimit(args: Args<'connlimit'>): Expr {
   return { type: 'connlimit', ...args };
 }
 
+/** Writes the packet to the kernel log, or to an nflog group. */
 export function log(args: Args<'log'> = {}): Expr {
   return { type: 'log', ...args };
 }
@@ -218,26 +226,32 @@ export function notrack(): Expr {
   return { type: 'notrack' };
 }
 
+/** Converts between host and network order. */
 export function byteorder(args: Args<'byteorder'>): Expr {
   return { type: 'byteorder', ...args };
 }
 
+/** Hands the packet to a userspace queue. */
 export function queue(args: Args<'queue'>): Expr {
   return { type: 'queue', ...args };
 }
 
+/** Delivers to a local transparent socket without changing the packet. */
 export function tproxy(args: Args<'tproxy'>): Expr {
   return { type: 'tproxy', ...args };
 }
 
+/** Loads a property of the local socket the packet belongs to. */
 export function socket(args: Args<'socket'>): Expr {
   return { type: 'socket', ...args };
 }
 
+/** Loads a property of the packet's route. */
 export function rt(key: Of<'rt'>['key'], dreg: Register): Expr {
   return { type: 'rt', key, dreg };
 }
 
+/** Loads (or sets) an IPv6 extension header, TCP or IP option field. */
 export function exthdr(args: Args<'exthdr'>): Expr {
   return { type: 'exthdr', ...args };
 }

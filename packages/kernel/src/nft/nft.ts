@@ -20,8 +20,8 @@ import type {
   TableRef,
 } from './types.ts';
 
-/** Batches above this size take the kernel milliseconds and are sent from a pool thread. */
-const SLOW_BYTES = 128 * 1024;
+/** Batches above this size (some 600 elements) take the kernel more than a millisecond and are sent from a pool thread. */
+const SLOW_BYTES = 24_576;
 
 export interface CommitOptions {
   /** Commit only when the rules are still of this generation (see `generation`); ERESTART otherwise. */

@@ -32,6 +32,7 @@ export function fields(...parts: readonly Uint8Array[]): Uint8Array {
   return out;
 }
 
+/** One byte: protocols, flags. */
 export function u8(value: number): Uint8Array {
   const out = alloc(1);
   out[0] = value;

@@ -35,7 +35,8 @@ export interface MissingOk {
   readonly missingOk?: boolean;
 }
 
-const PART_BYTES = 32768;
+/** About 150 routes: well under a millisecond of kernel work, so that the event loop gets its turns. */
+const PART_BYTES = 10_240;
 const ADD = C.NLM_F_REQUEST | C.NLM_F_CREATE | C.NLM_F_EXCL;
 const REPLACE = C.NLM_F_REQUEST | C.NLM_F_CREATE | C.NLM_F_REPLACE;
 
@@ -72,7 +73,7 @@ export class RtBatch {
 
   #request(type: number, flags: number, label: RtLabel, body: (w: NlWriter) => void): void {
     if (this.#part === undefined || this.#part.writer.pos > PART_BYTES) {
-      this.#part = { writer: new NlWriter(this.#part === undefined ? 512 : PART_BYTES + 4096), labels: [] };
+      this.#part = { writer: new NlWriter(this.#part === undefined ? 512 : PART_BYTES + 2048), labels: [] };
       this.parts.push(this.#part);
     }
     const { writer, labels } = this.#part;

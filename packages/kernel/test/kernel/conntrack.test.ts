@@ -127,4 +127,34 @@ describe('conntrack', () => {
     expect(events.some((e) => e.type === 'update' && e.flow.tcpState === 3)).toBe(true);
     expect(events.at(-1)?.flow.id).toBe(events[0]?.flow.id);
   });
+
+  test('events that do not fit the buffer are said to be lost, later ones arrive', async () => {
+    let lost = 0;
+    let wanted = 0;
+    const done = new Promise<number>((resolve) => {
+      const sub = conntrack.subscribe(
+        ['new'],
+        (e) => {
+          if (e.flow.orig.dport !== 5999) return;
+          wanted += 1;
+          sub.close();
+          resolve(wanted);
+        },
+        () => {
+          lost += 1;
+          // A flow made after the loss; the buffer has been read by then.
+          setImmediate(() => udp(5999));
+        },
+        { buffer: 2048 },
+      );
+    });
+    // Synchronous: the event loop, and so the reader, stands still meanwhile.
+    ns.run(() =>
+      execFileSync('bash', ['-c', 'for p in $(seq 3000 3400); do echo x > /dev/udp/127.0.0.1/$p; done'], {
+        stdio: 'ignore',
+      }),
+    );
+    expect(await done).toBe(1);
+    expect(lost).toBeGreaterThan(0);
+  });
 });
