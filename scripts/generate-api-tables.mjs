@@ -183,6 +183,9 @@ for (const [name, d] of Object.entries(definitions)) {
   if ((d['x-kubernetes-group-version-kind'] ?? []).some((k) => isServed(k.group, k.version))) want(name);
 }
 
+// Body of every PATCH operation; no field refers to it.
+want('io.k8s.apimachinery.pkg.apis.meta.v1.Patch');
+
 class Interner {
   list = [];
   #index = new Map();

@@ -69,12 +69,12 @@ l
 [#30!
 y
 #20
-#508
+#509
 l!
 [#35!
 #40
 #41
-#506
+#507
 [#37!
 #493!
 #300!
@@ -94,7 +94,7 @@ b
 [#49!
 #300
 [#50|m|type|type|m
-#509
+#510
 #62
 #63
 [#57!
@@ -236,7 +236,7 @@ y!
 #205
 [#202!
 [#218|a
-#509!
+#510!
 #228
 #206
 #217
@@ -456,7 +456,7 @@ y!
 #422
 [#419!
 #493||||r
-{#506
+{#507
 [#493|a
 #423
 [#428|a
@@ -512,21 +512,21 @@ n
 #478
 #480
 #492
-[#501|a
+[#502|a
 [#492!|a
 [#483!|a
 [s!
 [#485!|a
-[#501!|a
-#506!
-#500
-#502
+[#502!|a
+#507!
+#501
+#503
 #491
 [#496|a
 [#499|m|uid|uid|m
-#505
-[#504|a
-#508!`;
+#506
+[#505|a
+#509!`;
 export const TYPES = `0 ApplyConfiguration	expression 0
 0 AuditAnnotation	key 1,valueExpression 1
 0 ExpressionWarning	fieldRef 1,warning 1
@@ -1027,6 +1027,7 @@ export const TYPES = `0 ApplyConfiguration	expression 0
 20 MicroTime	=s
 20 ObjectMeta	annotations 160,creationTimestamp 47,deletionGracePeriodSeconds 36,deletionTimestamp 47,finalizers 237,generateName 0,generation 36,labels 160,managedFields 495,name 0,namespace 0,ownerReferences 496,resourceVersion 0,selfLink 0,uid 0
 20 OwnerReference	apiVersion 1,blockOwnerDeletion 58,controller 58,kind 1,name 1,uid 1		a
+20 Patch	=o
 20 Preconditions	resourceVersion 0,uid 0
 20 ServerAddressByClientCIDR	clientCIDR 1,serverAddress 1
 20 ShardInfo	selector 1

@@ -57,11 +57,11 @@ int64
 [#22
 #12
 bytes
-#472
+#473
 [#27
 #32
 #33
-#469
+#470
 [#29
 #288
 #34
@@ -78,7 +78,7 @@ bool
 #45
 [#41
 [#42
-#473
+#474
 #54
 #55
 [#49
@@ -414,7 +414,7 @@ bool
 #411
 #412
 [#409
-{#469
+{#470
 [#457
 [#418
 #413
@@ -442,16 +442,16 @@ bool
 #444
 [#456
 #456
-[#465
+[#466
 [#447
-#470
+#471
 [#449
-#464
+#465
 #455
 [#463
 [#460
-#468
-[#467`;
+#469
+[#468`;
 export const MESSAGES = `0 AuditAnnotation	1 key 0,2 valueExpression 0
 0 ExpressionWarning	2 fieldRef 0,3 warning 0
 0 MatchCondition	1 name 0,2 expression 0
@@ -916,6 +916,7 @@ export const MESSAGES = `0 AuditAnnotation	1 key 0,2 valueExpression 0
 19 MicroTime	1 seconds 26,2 nanos 5
 19 ObjectMeta	1 name 0,2 generateName 0,3 namespace 0,4 selfLink 0,5 uid 0,6 resourceVersion 0,7 generation 26,8 creationTimestamp 37,9 deletionTimestamp 37,10 deletionGracePeriodSeconds 26,11 labels 145,12 annotations 145,13 ownerReferences 424,14 finalizers 6,17 managedFields 425
 19 OwnerReference	1 kind 0,3 name 0,4 uid 0,5 apiVersion 0,6 controller 47,7 blockOwnerDeletion 47
+19 Patch	
 19 Preconditions	1 uid 0,2 resourceVersion 0
 19 ServerAddressByClientCIDR	1 clientCIDR 0,2 serverAddress 0
 19 Status	1 metadata 10,2 status 0,3 message 0,4 reason 0,5 details 426,6 code 5
