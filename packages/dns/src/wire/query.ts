@@ -81,7 +81,7 @@ function parseEdns(packet: Uint8Array, start: number, records: number): Edns | u
         udpSize: ((packet[fixed + 2] as number) << 8) | (packet[fixed + 3] as number),
         version: packet[fixed + 5] as number,
         flags: ((packet[fixed + 6] as number) << 8) | (packet[fixed + 7] as number),
-        options: length === 0 ? EMPTY : packet.slice(data, data + length),
+        options: length === 0 ? EMPTY : new Uint8Array(packet.subarray(data, data + length)),
       };
     }
     at = data + length;

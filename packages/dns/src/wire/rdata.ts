@@ -41,7 +41,7 @@ export function readRdata(message: Uint8Array, type: number, start: number, leng
   const end = start + length;
   if (end > message.length) throw new WireError('record data runs past the end of the message');
   const shape = SHAPES.get(type);
-  if (shape === undefined || length === 0) return message.slice(start, end);
+  if (shape === undefined || length === 0) return new Uint8Array(message.subarray(start, end));
   if (start + shape.skip > end) throw new WireError('record data too short');
   const parts: Uint8Array[] = [message.subarray(start, start + shape.skip)];
   let at = start + shape.skip;

@@ -24,7 +24,12 @@ export interface AskOptions {
 }
 
 /** Sends one packet over UDP and waits for one; undefined when none comes in `ms`. */
-export function exchangeUdp(port: number, packet: Uint8Array, host = '127.0.0.1', ms = 3000): Promise<Buffer | undefined> {
+export function exchangeUdp(
+  port: number,
+  packet: Uint8Array,
+  host = '127.0.0.1',
+  ms = 3000,
+): Promise<Buffer | undefined> {
   return new Promise((resolve, reject) => {
     const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
     const done = (answer: Buffer | undefined): void => {
@@ -74,7 +79,11 @@ export function question(name: string, type: string, options: AskOptions = {}): 
     edns:
       options.edns === undefined
         ? undefined
-        : { udpSize: options.edns.udpSize, flags: options.edns.flags ?? 0, options: options.edns.options ?? new Uint8Array() },
+        : {
+            udpSize: options.edns.udpSize,
+            flags: options.edns.flags ?? 0,
+            options: options.edns.options ?? new Uint8Array(),
+          },
   });
 }
 

@@ -18,7 +18,10 @@ export class FakeApi implements KubeSource {
   /** While true, watches are accepted but say nothing: an API server that does not answer. */
   silent = false;
 
-  put(plural: string, ...objects: (Omit<KubeObject, 'metadata'> & { metadata: { name: string; namespace?: string } })[]): void {
+  put(
+    plural: string,
+    ...objects: (Omit<KubeObject, 'metadata'> & { metadata: { name: string; namespace?: string } })[]
+  ): void {
     for (const object of objects) {
       const kind = this.#kind(plural);
       this.#version += 1;
