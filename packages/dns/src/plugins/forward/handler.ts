@@ -2,7 +2,7 @@ import { andThen, failure, type Handler, type Outcome, type Reply, type Serve } 
 import type { Cell } from '../../server/metrics.ts';
 import type { Request } from '../../server/request.ts';
 import { ZoneSet } from '../../server/zoneset.ts';
-import { encodeQuery, FLAG, type Message, nameKey, RCODE } from '../../wire/index.ts';
+import { encodeQuery, FLAG, type Message, nameKey, RCODE, TYPE } from '../../wire/index.ts';
 import type { Upstream } from './upstream.ts';
 
 export type Policy = 'random' | 'round_robin' | 'sequential';
@@ -116,6 +116,8 @@ export class ForwardHandler implements Handler {
       edns: query.edns,
     });
     const tcp = !this.#options.preferUdp && context.proto === 'tcp';
+    // The query that looks for loops has to go round: one that waits for itself would hide the loop.
+    if (query.type === TYPE.HINFO) return this.#race(bytes, this.#options.forceTcp || tcp);
     const key = `${tcp ? 't' : 'u'}${Buffer.from(bytes).toString('latin1')}`;
     let flight = this.#flights.get(key);
     if (flight === undefined) {

@@ -1,0 +1,377 @@
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createSocket } from 'node:dgram';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { Logger } from '@weft/plan';
+import { afterEach, describe, expect, it } from 'vitest';
+import { defaultCorefile, type DnsOptions, type DnsServer, startDns } from '../../src/index.ts';
+import { decodeMessage, FLAG } from '../../src/wire/index.ts';
+import { ask, exchangeTcp, exchangeUdp, question, short } from '../support/dig.ts';
+import { FakeApi } from '../support/fake-api.ts';
+import { namespace, service, slice } from '../support/objects.ts';
+import { always, TestUpstream } from '../support/upstream.ts';
+
+const run = promisify(execFile);
+const running: (() => Promise<void> | void)[] = [];
+afterEach(async () => {
+  for (const stop of running.splice(0).reverse()) await stop();
+});
+
+async function serve(text: string, options: Partial<DnsOptions> = {}): Promise<{ dns: DnsServer; port: number }> {
+  const dns = await startDns({ corefile: { text }, hosts: ['127.0.0.1'], ...options });
+  running.push(() => dns.close());
+  return { dns, port: dns.addresses[0]?.port as number };
+}
+
+function memoryLog(): { log: Logger; lines: string[] } {
+  const lines: string[] = [];
+  const log: Logger = {
+    debug: () => {},
+    info: (message) => void lines.push(`info ${message}`),
+    warn: (message) => void lines.push(`warn ${message}`),
+    error: (message) => void lines.push(`error ${message}`),
+    child: () => log,
+  };
+  return { log, lines };
+}
+
+function cluster(endpoints = 3): FakeApi {
+  const api = new FakeApi();
+  api.put('namespaces', namespace('default'));
+  api.put(
+    'services',
+    service('default/web', { clusterIPs: ['10.96.0.5'], ports: [{ name: 'http', port: 80 }] }),
+    service('default/big', { ports: [{ port: 80 }] }),
+  );
+  const list = Array.from({ length: endpoints }, (_, i) => ({ ip: `10.244.${i >> 8}.${i & 255}` }));
+  api.put('endpointslices', slice('default/big', list, [{ port: 80 }]));
+  return api;
+}
+
+const KUBERNETES = '.:0 {\n kubernetes cluster.local {\n pods insecure\n }\n}';
+const NAME = 'web.default.svc.cluster.local';
+
+describe('packets', () => {
+  it('malformed ones are dropped or refused with a bare header, and the next is answered', async () => {
+    const { port } = await serve(KUBERNETES, { kube: cluster() });
+    const good = Buffer.from(question(NAME, 'A'));
+    const bad = Buffer.from(good);
+    bad[5] = 2;
+    expect((await exchangeUdp(port, bad))?.length).toBe(12);
+    const response = Buffer.from(good);
+    response[2] = 0x80;
+    expect(await exchangeUdp(port, response, '127.0.0.1', 50)).toBeUndefined();
+    expect(await exchangeUdp(port, good.subarray(0, 5), '127.0.0.1', 50)).toBeUndefined();
+    expect(short(await ask(port, NAME))).toBe('NOERROR | A 10.96.0.5');
+  });
+
+  it('a plain hit has 86 bytes as CoreDNS gives it', async () => {
+    const { port } = await serve(KUBERNETES, { kube: cluster() });
+    const name = 'web.default.svc.cluster.local';
+    const plain = await exchangeUdp(port, question(name, 'A'));
+    expect(plain?.length).toBe(12 + 31 + 4 + 31 + 10 + 4);
+  });
+
+  it('classes, EDNS versions and foreign zones', async () => {
+    const { port } = await serve('cluster.local:0 {\n kubernetes\n}', { kube: cluster() });
+    expect(short(await ask(port, NAME, 'A', { class: 3 }))).toBe('REFUSED');
+    expect(short(await ask(port, NAME, 'A', { class: 255 }))).toBe('NOERROR | A 10.96.0.5');
+    const foreign = await ask(port, 'example.org');
+    expect([short(foreign), foreign.flags & FLAG.AA]).toEqual(['REFUSED', 0]);
+    const version1 = Buffer.from(question(NAME, 'A', { edns: { udpSize: 1232 } }));
+    version1[version1.length - 5] = 1;
+    const answer = decodeMessage((await exchangeUdp(port, version1)) as Buffer);
+    expect([short(answer), answer.opt?.udpSize]).toEqual(['BADVERS', 1232]);
+  });
+
+  it('a hundred addresses: cut over UDP as the client can take them, whole over TCP', async () => {
+    const { port } = await serve(KUBERNETES, { kube: cluster(100) });
+    const name = 'big.default.svc.cluster.local';
+    const counts: [number, boolean][] = [];
+    for (const udpSize of [undefined, 1232, 4096]) {
+      const message = await ask(port, name, 'A', udpSize === undefined ? {} : { edns: { udpSize } });
+      counts.push([message.answers.length, (message.flags & FLAG.TC) !== 0]);
+    }
+    // One byte longer than the name of the reference measurement: still 29 and 73 records.
+    expect(counts).toEqual([
+      [29, true],
+      [73, true],
+      [100, false],
+    ]);
+    const [whole] = await exchangeTcp(port, [question(name, 'A')]);
+    expect(whole?.length).toBe(12 + 35 + 100 * (31 + 14));
+  });
+
+  it('TCP answers several queries of one connection', async () => {
+    const { port } = await serve(KUBERNETES, { kube: cluster() });
+    const names = [NAME, 'nope.default.svc.cluster.local', '1-2-3-4.default.pod.cluster.local'];
+    const answers = await exchangeTcp(
+      port,
+      names.map((name) => question(name, 'A')),
+    );
+    expect(answers.map((bytes) => short(decodeMessage(bytes))).sort()).toEqual([
+      'NOERROR | A 1.2.3.4',
+      'NOERROR | A 10.96.0.5',
+      'NXDOMAIN',
+    ]);
+  });
+
+  it('IPv4 and IPv6 on all addresses', async () => {
+    const { port } = await serve(KUBERNETES, { kube: cluster(), hosts: [''] });
+    for (const host of ['127.0.0.1', '::1']) {
+      expect(short(await ask(port, NAME, 'A', { host }))).toBe('NOERROR | A 10.96.0.5');
+      expect(short(await ask(port, NAME, 'A', { host, tcp: true }))).toBe('NOERROR | A 10.96.0.5');
+    }
+  });
+});
+
+describe('dig', () => {
+  it('reads what the default Corefile of a cluster serves', async () => {
+    const up = await new TestUpstream(always(1)).start();
+    running.push(() => up.stop());
+    const text = defaultCorefile({ upstream: up.address, port: 0, health: 'localhost:0', ready: null, metrics: null });
+    const { port } = await serve(text, { kube: cluster() });
+    const dig = async (...words: string[]): Promise<string> =>
+      (await run('dig', ['@127.0.0.1', '-p', String(port), '+tries=1', '+timeout=5', ...words])).stdout.trim();
+    expect(await dig('+short', NAME)).toBe('10.96.0.5');
+    expect(await dig('+short', '+tcp', NAME)).toBe('10.96.0.5');
+    expect(await dig('+short', '+search', '+domain=default.svc.cluster.local', 'web')).toBe('10.96.0.5');
+    expect(await dig('+short', '-x', '10.96.0.5')).toBe(NAME + '.');
+    expect(await dig('+short', 'SRV', `_http._tcp.${NAME}`)).toBe(`0 100 80 ${NAME}.`);
+    expect((await dig('+short', '+ignore', 'big.default.svc.cluster.local')).split('\n')).toHaveLength(3);
+    expect(await dig('+short', 'www.example.org')).toBe('10.0.0.1');
+    expect(await dig('+short', 'TXT', 'dns-version.cluster.local')).toBe('"1.1.0"');
+    expect(await dig('nope.default.svc.cluster.local')).toContain('status: NXDOMAIN');
+  });
+});
+
+describe('server blocks', () => {
+  it('the longest zone wins, on every port its own', async () => {
+    const { dns } = await serve(
+      '.:0 {\n hosts /none {\n 10.0.0.1 a.b.c\n 10.0.0.1 x.c\n}\n}\nb.c:0 {\n hosts /none {\n 10.0.0.2 a.b.c\n}\n}',
+    );
+    const port = dns.addresses[0]?.port as number;
+    expect(dns.addresses).toHaveLength(1);
+    expect(short(await ask(port, 'a.b.c'))).toBe('NOERROR | A 10.0.0.2');
+    expect(short(await ask(port, 'x.c'))).toBe('NOERROR | A 10.0.0.1');
+    // A DS record belongs to the parent.
+    expect(short(await ask(port, 'x.b.c', 'DS'))).toBe('SERVFAIL');
+  });
+
+  it('a block without plugins refuses', async () => {
+    const { port } = await serve('a.org:0 {\n}');
+    expect(short(await ask(port, 'a.org'))).toBe('REFUSED');
+  });
+
+  it('hosts: lines of the file and of the Corefile, both ways', async () => {
+    const { port } = await serve(
+      '.:0 {\n hosts /none {\n 10.0.0.1 a.org b.org\n fd00::1 a.org\n ttl 60\n fallthrough c.org\n}\nwhoami\n}',
+    );
+    expect(short(await ask(port, 'A.org'))).toBe('NOERROR | A 10.0.0.1');
+    expect(short(await ask(port, 'a.org', 'AAAA'))).toBe('NOERROR | AAAA fd00::1');
+    expect(short(await ask(port, 'b.org', 'AAAA'))).toBe('NOERROR');
+    expect(short(await ask(port, '1.0.0.10.in-addr.arpa', 'PTR'))).toBe('NOERROR | PTR a.org. | PTR b.org.');
+    expect(short(await ask(port, 'nope.org'))).toBe('SERVFAIL');
+    expect((await ask(port, 'x.c.org')).additional.length).toBe(2);
+  });
+});
+
+describe('endpoints', () => {
+  const get = async (dns: DnsServer, address: string, path: string): Promise<string> => {
+    const response = await fetch(`http://127.0.0.1:${dns.httpPorts[address]}${path}`);
+    return `${response.status} ${await response.text()}`;
+  };
+
+  it('health, ready and metrics', async () => {
+    const api = cluster();
+    api.silent = true;
+    const text =
+      '.:0 {\n health 127.0.0.1:0\n ready localhost:0\n prometheus :0\n kubernetes cluster.local {\n startup_timeout 1ms\n }\n}';
+    const { dns, port } = await serve(text, { kube: api });
+    expect(await get(dns, '127.0.0.1:0', '/health')).toBe('200 OK');
+    expect(await get(dns, 'localhost:0', '/ready')).toBe('503 kubernetes');
+    expect(await get(dns, 'localhost:0', '/other')).toBe('404 404 page not found\n');
+    expect(short(await ask(port, NAME))).toBe('SERVFAIL');
+    const metrics = await get(dns, ':0', '/metrics');
+    expect(metrics).toContain(
+      'coredns_dns_requests_total{server="dns://:0",zone=".",view="",proto="udp",family="1",type="A"} 1',
+    );
+    expect(metrics).toContain(
+      'coredns_dns_responses_total{server="dns://:0",zone=".",view="",rcode="SERVFAIL",plugin="kubernetes"} 1',
+    );
+    expect(metrics).toContain('coredns_plugin_enabled{server="dns://:0",zone=".",view="",name="kubernetes"} 1');
+    expect(metrics).toMatch(
+      /coredns_dns_request_duration_seconds_count{server="dns:\/\/:0",zone=".",view="",type="A"} 1/,
+    );
+    expect(metrics).toContain('weft_informer_objects{informer="dns-services"} 0');
+  });
+
+  it('says ready once the cluster is known, and keeps answering while it leaves', async () => {
+    const text = '.:0 {\n health 127.0.0.1:0 {\n lameduck 100ms\n }\n ready localhost:0\n kubernetes cluster.local\n}';
+    const { dns, port } = await serve(text, { kube: cluster() });
+    expect(await get(dns, 'localhost:0', '/ready')).toBe('200 OK');
+    const closed = dns.close({ lameduck: true });
+    expect(await get(dns, 'localhost:0', '/ready')).toBe('503 Shutting down');
+    expect(await get(dns, '127.0.0.1:0', '/health')).toBe('200 OK');
+    expect(short(await ask(port, NAME))).toBe('NOERROR | A 10.96.0.5');
+    await closed;
+    expect(await exchangeUdp(port, question(NAME, 'A'), '127.0.0.1', 50).catch(() => undefined)).toBeUndefined();
+  });
+});
+
+describe('errors and log', () => {
+  it('log one line per failure and per query', async () => {
+    const { log, lines } = memoryLog();
+    const { port } = await serve('.:0 {\n errors\n log\n forward . 127.0.0.1:1\n}', { log });
+    await ask(port, 'A.org', 'AAAA', { edns: { udpSize: 1232, flags: 0x8000 } });
+    expect(lines.filter((line) => line.startsWith('error'))).toEqual([
+      expect.stringMatching(/^error plugin\/errors: 2 a\.org\. AAAA: udp 127\.0\.0\.1:1: .*ECONNREFUSED/),
+    ]);
+    expect(lines.filter((line) => line.startsWith('info'))).toEqual([
+      expect.stringMatching(
+        /^info 127\.0\.0\.1:\d+ - 4711 "AAAA IN A\.org\. udp 34 true 1232" SERVFAIL qr,rd 34 [0-9.e-]+s$/,
+      ),
+    ]);
+  });
+
+  it('log only the classes asked for', async () => {
+    const { log, lines } = memoryLog();
+    const text = '.:0 {\n log . "{name} {rcode}" {\n class denial\n }\n kubernetes cluster.local\n}';
+    const { port } = await serve(text, { log, kube: cluster() });
+    await ask(port, NAME);
+    await ask(port, 'nope.cluster.local');
+    expect(lines).toEqual(['info nope.cluster.local. NXDOMAIN']);
+  });
+});
+
+describe('loop', () => {
+  it('an upstream that leads back stops the server', async () => {
+    const free = createSocket('udp4');
+    await new Promise<void>((resolve) => free.bind(0, '127.0.0.1', resolve));
+    const port = free.address().port;
+    await new Promise<void>((resolve) => free.close(() => resolve()));
+    const fatal: Error[] = [];
+    const { log, lines } = memoryLog();
+    const text = `.:${port} {\n loop\n forward . 127.0.0.1:${port}\n}`;
+    const { dns } = await serve(text, { log, onFatal: (error) => void fatal.push(error) });
+    await expect.poll(() => fatal.length, { timeout: 4000 }).toBe(1);
+    expect(fatal[0]?.message).toMatch(
+      /^plugin\/loop: Loop \(127\.0\.0\.1:\d+ -> 127\.0\.0\.1:\d+\) detected for zone "\."\. Query: "HINFO \d+\.\d+\."$/,
+    );
+    expect(lines.join('\n')).toContain('error plugin/loop: Loop');
+    await dns.close();
+    expect(dns.fatalError).toBe(fatal[0]);
+  });
+
+  it('one that does not is left alone', async () => {
+    const up = await new TestUpstream(always(1)).start();
+    running.push(() => up.stop());
+    const { dns, port } = await serve(`.:0 {\n loop\n forward . ${up.address}\n}`);
+    await expect.poll(() => up.asked.length).toBe(1);
+    expect(short(await ask(port, 'a.'))).toBe('NOERROR | A 10.0.0.1');
+    expect(dns.fatalError).toBeUndefined();
+  });
+});
+
+describe('reload', () => {
+  function corefile(text: string): string {
+    const folder = mkdtempSync(join(tmpdir(), 'weft-dns-'));
+    running.push(() => rmSync(folder, { recursive: true }));
+    const path = join(folder, 'Corefile');
+    writeFileSync(path, text);
+    return path;
+  }
+  const hosts = (last: number): string => `.:0 {\n reload 2s 1s\n hosts /none {\n 10.0.0.${last} a.org\n }\n}`;
+
+  it('keeps the socket, takes the new configuration, and keeps the old one when the new is wrong', async () => {
+    const path = corefile(hosts(1));
+    const { log, lines } = memoryLog();
+    const { dns, port } = await serve('', { corefile: { path }, log });
+    expect(short(await ask(port, 'a.org'))).toBe('NOERROR | A 10.0.0.1');
+    writeFileSync(path, hosts(2));
+    await dns.reload();
+    expect(dns.addresses[0]?.port).toBe(port);
+    expect(short(await ask(port, 'a.org'))).toBe('NOERROR | A 10.0.0.2');
+    writeFileSync(path, '.:0 {\n bogus\n}');
+    await expect(dns.reload()).rejects.toThrow(`${path}:2 - Error during parsing: Unknown directive 'bogus'`);
+    expect(short(await ask(port, 'a.org'))).toBe('NOERROR | A 10.0.0.2');
+    expect(dns.renderMetrics()).toContain('coredns_reload_failed_total 1');
+    expect(lines.filter((line) => line.includes('reload failed'))).toHaveLength(1);
+  });
+
+  it('notices a changed file by itself', async () => {
+    const path = corefile(hosts(1));
+    const { port } = await serve('', { corefile: { path } });
+    writeFileSync(path, hosts(3));
+    await expect
+      .poll(async () => short(await ask(port, 'a.org')), { timeout: 8000, interval: 100 })
+      .toBe('NOERROR | A 10.0.0.3');
+  }, 10_000);
+
+  it('does not watch the cluster anew and loses no query', async () => {
+    const api = cluster();
+    const made: number[] = [];
+    const path = corefile(KUBERNETES);
+    const { dns, port } = await serve('', { corefile: { path }, kube: () => (made.push(1), api) });
+    let asking = true;
+    const answers = (async () => {
+      let count = 0;
+      for (; asking; count++) expect(short(await ask(port, NAME))).toBe('NOERROR | A 10.96.0.5');
+      return count;
+    })();
+    writeFileSync(path, KUBERNETES.replace('}\n}', '}\n cache 30\n}'));
+    await dns.reload();
+    await dns.reload();
+    asking = false;
+    expect(await answers).toBeGreaterThan(0);
+    expect(made).toHaveLength(1);
+  });
+});
+
+describe('bad luck', () => {
+  it('a taken port is an error that names it', async () => {
+    const other = createServer();
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+    running.push(() => new Promise<void>((resolve) => other.close(() => resolve())));
+    const { port } = other.address() as { port: number };
+    await expect(serve(`.:${port} {\n whoami\n}`)).rejects.toMatchObject({
+      code: 'DNS_LISTEN',
+      message: expect.stringContaining(`cannot listen on 127.0.0.1:${port}: `),
+    });
+  });
+
+  it('a wrong Corefile is an error with its place', async () => {
+    await expect(serve('.:0 {\n kubernetes cluster.local {\n pods x\n }\n}')).rejects.toMatchObject({
+      code: 'COREFILE',
+      position: { file: 'Corefile', line: 3 },
+    });
+  });
+
+  it('a signal stops the server', async () => {
+    const controller = new AbortController();
+    const { dns, port } = await serve('.:0 {\n whoami\n}', { signal: controller.signal });
+    expect(short(await ask(port, 'a.'))).toBe('NOERROR');
+    controller.abort();
+    await dns.close();
+    await expect(
+      exchangeUdp(port, question('a.', 'A'), '127.0.0.1', 50).then((answer) => answer === undefined),
+    ).resolves.toBe(true);
+  });
+
+  it('a TCP client that sends for ever and never reads does not stop the others', async () => {
+    const { connect } = await import('node:net');
+    const { port } = await serve(KUBERNETES, { kube: cluster(100) });
+    const packet = question('big.default.svc.cluster.local', 'A');
+    const frame = Buffer.concat([Buffer.from([packet.length >> 8, packet.length & 255]), packet]);
+    const greedy = connect({ port, host: '127.0.0.1' });
+    greedy.on('error', () => {});
+    greedy.pause();
+    greedy.write(Buffer.concat(Array.from({ length: 20_000 }, () => frame)));
+    for (let i = 0; i < 20; i++) expect(short(await ask(port, NAME))).toBe('NOERROR | A 10.96.0.5');
+    expect(process.memoryUsage().arrayBuffers).toBeLessThan(200 * 1024 * 1024);
+    greedy.destroy();
+  });
+});
