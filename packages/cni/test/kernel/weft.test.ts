@@ -53,7 +53,8 @@ describe('the weft plugin, point to point', () => {
     // The node answers for the gateway even when the pod has forgotten it.
     sh(a.netns, 'ip', 'neigh', 'del', '169.254.1.1', 'dev', 'eth0');
     expect(pings(a.netns, '10.244.1.3')).toBe(true);
-    expect(ipj(a.netns, 'neigh')).toMatchObject([{ dst: '169.254.1.1', lladdr: 'ee:ee:ee:ee:ee:ee' }]);
+    const gateway = ipj(a.netns, 'neigh').find((n) => n['dst'] === '169.254.1.1');
+    expect(gateway?.['lladdr']).toBe('ee:ee:ee:ee:ee:ee');
   });
 
   it('gives one address per family', async () => {

@@ -1,0 +1,21 @@
+import { WeftError } from '@weft/plan';
+import type { Backend } from '../backend.ts';
+import { hostGw } from './host-gw.ts';
+import { vxlan } from './vxlan.ts';
+
+const BACKENDS: ReadonlyMap<string, Backend> = new Map([vxlan, hostGw].map((backend) => [backend.name, backend]));
+
+/** Names that a configuration may use. */
+export function backendNames(): readonly string[] {
+  return [...BACKENDS.keys()];
+}
+
+export function findBackend(name: string): Backend {
+  const backend = BACKENDS.get(name);
+  if (backend !== undefined) return backend;
+  throw new WeftError({
+    code: 'FABRIC_BACKEND_UNKNOWN',
+    message: `fabric: backend "${name}" is unknown`,
+    hint: `use one of ${backendNames().join(', ')}`,
+  });
+}

@@ -1,0 +1,105 @@
+import { type Family, formatPrefix, type Prefix, parsePrefix, prefixContains, prefixesOverlap } from '@weft/net';
+import type { Backend, CompileContext, ResolvedConfig, Underlay } from './backend.ts';
+import { type FabricPlan, PlanBuilder } from './entries.ts';
+import { commonFamily, type FabricCondition, type FabricNode, podPrefixes } from './nodes.ts';
+
+/** Metric of the route that catches what no pod of this node has; above anything people choose. */
+const LAST_METRIC = 0x7fffffff;
+/** Destinations for which a translated source makes no sense. */
+const NEVER_TRANSLATED: readonly string[] = ['224.0.0.0/4', 'fe80::/10', 'ff00::/8'];
+
+/** A unit's plan, and what stands in the way of it. */
+export interface Compiled {
+  readonly plan: FabricPlan;
+  readonly conditions: readonly FabricCondition[];
+}
+
+const NOTHING: FabricPlan = new Map();
+
+/** The MTU pods get: what fits into the underlay after the backend's headers. Bytes. */
+export function podMtu(backend: Backend, config: ResolvedConfig, underlay: Underlay, self: FabricNode): number {
+  const family: Family = self.ip[4] === undefined ? 6 : 4;
+  return config.mtu ?? underlay.mtu - backend.overhead(family);
+}
+
+/** Adds the blocks whose addresses keep their source: pods' in `pods`, nodes' and others in `direct`. */
+function addMasqueradeSets(plan: PlanBuilder, config: ResolvedConfig, node: FabricNode, isSelf: boolean): void {
+  if (!config.masquerade) return;
+  const cluster = config.podCidrs.map(parsePrefix).filter((p): p is Prefix => p !== undefined);
+  const own = podPrefixes(node).prefixes.filter(
+    (p) => !cluster.some((c) => c.length <= p.length && prefixContains(c, p.ip)),
+  );
+  const direct = (isSelf ? [...NEVER_TRANSLATED, ...config.nonMasqueradeCidrs] : [])
+    .map(parsePrefix)
+    .filter((p): p is Prefix => p !== undefined);
+  for (const prefix of isSelf ? [...cluster, ...own] : own) {
+    plan.add({ type: 'masquerade-set', set: 'pods', cidr: formatPrefix(prefix) }, 'spec.podCIDRs');
+  }
+  for (const prefix of direct.filter((p, i) => !direct.some((q, j) => j < i && prefixesOverlap(p, q)))) {
+    plan.add({ type: 'masquerade-set', set: 'direct', cidr: formatPrefix(prefix) }, '');
+  }
+  for (const [family, ip] of Object.entries(node.ip)) {
+    const covered = config.nonMasqueradeCidrs.some((text) => {
+      const prefix = parsePrefix(text);
+      const address = parsePrefix(`${ip}/${family === '4' ? 32 : 128}`);
+      return prefix !== undefined && address !== undefined && prefixContains(prefix, address.ip);
+    });
+    const cidr = `${ip}/${family === '4' ? 32 : 128}`;
+    if (!covered) plan.add({ type: 'masquerade-set', set: 'direct', cidr }, 'status.addresses');
+  }
+}
+
+/** What this node needs for itself (pure). With a conflict it does without the pod CIDRs that an older node claims. */
+export function compileSelf(backend: Backend, whole: CompileContext, conflict: FabricCondition | undefined): Compiled {
+  const context = conflict === undefined ? whole : { ...whole, self: { ...whole.self, podCidrs: [] } };
+  const { self, config } = context;
+  const plan = new PlanBuilder(self.name);
+  const conditions: FabricCondition[] = conflict === undefined ? [] : [conflict];
+  const { prefixes, invalid } = podPrefixes(self);
+  const say = (reason: FabricCondition['reason'], message: string): void => {
+    conditions.push({ node: self.name, reason, message });
+  };
+  for (const text of invalid) say('InvalidPodCIDR', `spec.podCIDRs: "${text}" is not a CIDR block`);
+  if (whole.self.podCidrs.length === 0) say('NoPodCIDR', 'the node has no pod CIDR yet');
+  if (self.ip[4] === undefined && self.ip[6] === undefined) say('NoInternalIP', 'the node has no InternalIP yet');
+  backend.compileSelf(context, plan);
+  for (const prefix of prefixes) {
+    // Else a packet for a pod that is gone would leave by the default route, come back, and leave again.
+    const dst = formatPrefix(prefix);
+    plan.add({ type: 'route', kind: 'unreachable', dst, metric: LAST_METRIC }, 'spec.podCIDRs');
+  }
+  if (config.masquerade) plan.add({ type: 'masquerade' }, '');
+  addMasqueradeSets(plan, config, self, true);
+  return { plan: plan.build(), conditions };
+}
+
+/** What leads to a peer (pure). `conflict` is the older node's claim that stands in the way, if one does. */
+export function compilePeer(
+  backend: Backend,
+  context: CompileContext,
+  node: FabricNode,
+  conflict: FabricCondition | undefined,
+): Compiled {
+  if (conflict !== undefined) return { plan: NOTHING, conditions: [conflict] };
+  const plan = new PlanBuilder(node.name);
+  const conditions: FabricCondition[] = [];
+  const say = (reason: FabricCondition['reason'], message: string): void => {
+    conditions.push({ node: node.name, reason, message });
+  };
+  const { prefixes, invalid } = podPrefixes(node);
+  for (const text of invalid) say('InvalidPodCIDR', `spec.podCIDRs: "${text}" is not a CIDR block`);
+  const family = commonFamily(context.self, node);
+  addMasqueradeSets(plan, context.config, node, false);
+  if (prefixes.length === 0) {
+    if (invalid.length === 0) say('NoPodCIDR', 'the node has no pod CIDR yet');
+  } else if (family === undefined) {
+    const none = node.ip[4] === undefined && node.ip[6] === undefined;
+    if (none) say('NoInternalIP', 'the node has no InternalIP yet');
+    else say('FamilyMismatch', `no common address family with node ${context.self.name}`);
+  } else {
+    const peer = { node, family, ip: node.ip[family] as string, prefixes };
+    const condition = backend.compilePeer(context, peer, plan);
+    if (condition !== undefined) conditions.push(condition);
+  }
+  return { plan: plan.build(), conditions };
+}

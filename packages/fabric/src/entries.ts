@@ -1,0 +1,113 @@
+import type { Entry, Plan, Provenance } from '@weft/plan';
+
+/** A vxlan device of ours. */
+export interface DeviceEntry {
+  readonly type: 'device';
+  readonly name: string;
+  readonly vni: number;
+  /** UDP port. */
+  readonly port: number;
+  /** Address tunnel packets are sent from. */
+  readonly local: string;
+  readonly mac: string;
+  readonly mtu: number;
+}
+
+/** An address of a device of ours. */
+export interface AddressEntry {
+  readonly type: 'address';
+  readonly device: string;
+  /** With length. */
+  readonly address: string;
+}
+
+/** A route with our protocol number. */
+export interface RouteEntry {
+  readonly type: 'route';
+  readonly dst: string;
+  readonly kind: 'unicast' | 'unreachable';
+  readonly via?: string;
+  /** Device of ours; absent: the kernel finds the way to `via`. */
+  readonly device?: string;
+  readonly metric?: number;
+}
+
+/** Where a next hop on a device of ours is. */
+export interface NeighbourEntry {
+  readonly type: 'neighbour';
+  readonly device: string;
+  readonly address: string;
+  readonly mac: string;
+}
+
+/** Which node a tunnel MAC address belongs to. */
+export interface FdbEntry {
+  readonly type: 'fdb';
+  readonly device: string;
+  readonly mac: string;
+  /** Address of the node. */
+  readonly dst: string;
+}
+
+/** The masquerade rules themselves. */
+export interface MasqueradeEntry {
+  readonly type: 'masquerade';
+}
+
+/** An element of the masquerade rules' sets: pod addresses, or destinations that are reached without translation. */
+export interface MasqueradeSetEntry {
+  readonly type: 'masquerade-set';
+  readonly set: 'pods' | 'direct';
+  readonly cidr: string;
+}
+
+export type FabricEntry =
+  | DeviceEntry
+  | AddressEntry
+  | RouteEntry
+  | NeighbourEntry
+  | FdbEntry
+  | MasqueradeEntry
+  | MasqueradeSetEntry;
+
+export type FabricPlan = Plan<FabricEntry>;
+
+/** The key of an entry: what the kernel tells two of its kind apart by. */
+export function entryKey(entry: FabricEntry): string {
+  switch (entry.type) {
+    case 'device':
+      return `device/${entry.name}`;
+    case 'address':
+      return `address/${entry.device}/${entry.address}`;
+    case 'route':
+      // An unreachable route stands behind others of its destination, by its metric.
+      return `${entry.kind === 'unreachable' ? 'unreachable' : 'route'}/${entry.dst}`;
+    case 'neighbour':
+      return `neighbour/${entry.device}/${entry.address}`;
+    case 'fdb':
+      return `fdb/${entry.device}/${entry.mac}`;
+    case 'masquerade':
+      return 'masquerade';
+    case 'masquerade-set':
+      return `masquerade/${entry.set}/${entry.cidr}`;
+  }
+}
+
+/** A plan of entries that one object causes. */
+export class PlanBuilder {
+  readonly #entries = new Map<string, Entry<FabricEntry>>();
+  readonly #node: string;
+
+  constructor(node: string) {
+    this.#node = node;
+  }
+
+  add(entry: FabricEntry, field: string): void {
+    const cause: Provenance = { kind: 'Node', name: this.#node, field };
+    this.#entries.set(entryKey(entry), { value: entry, cause });
+  }
+
+  build(): FabricPlan {
+    return this.#entries;
+  }
+}

@@ -1,0 +1,6 @@
+export { DEFAULT_PORT, DEFAULT_VNI, type FabricConfig, type Underlay } from './backend.ts';
+export { backendNames } from './backends/index.ts';
+export type { FabricEntry, FabricPlan } from './entries.ts';
+export { Fabric, type FabricOptions } from './fabric.ts';
+export { ROUTE_PROTOCOL } from './kernel/read.ts';
+export { type FabricCondition, fabricNode, type FabricNode, type NodeSource, VTEP_MAC_ANNOTATION } from './nodes.ts';

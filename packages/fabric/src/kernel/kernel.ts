@@ -1,0 +1,211 @@
+import { isKernelError, type NetNs, Nft, type RtBatch, type Route, Rtnl, writeSysctl } from '@weft/kernel';
+import { type Diff, type Logger, sameValue } from '@weft/plan';
+import { type DeviceEntry, entryKey, type FabricEntry } from '../entries.ts';
+import { Masquerade } from './masquerade.ts';
+import { readFabric, ROUTE_PROTOCOL } from './read.ts';
+
+/** Removals go from what depends to what is depended on; additions the other way. */
+const ORDER: Readonly<Record<FabricEntry['type'], number>> = {
+  device: 0,
+  address: 1,
+  fdb: 2,
+  neighbour: 3,
+  route: 4,
+  masquerade: 5,
+  'masquerade-set': 6,
+};
+
+/** Brings fabric plans into effect in one network namespace. */
+export class FabricKernel {
+  readonly rtnl: Rtnl;
+  readonly #nft: Nft;
+  readonly #masquerade: Masquerade;
+  readonly #ns: NetNs | undefined;
+  readonly #log: Logger;
+  readonly #desired = new Map<string, FabricEntry>();
+  #tail: Promise<unknown> = Promise.resolve();
+
+  constructor(ns: NetNs | undefined, log: Logger) {
+    this.#ns = ns;
+    this.#log = log;
+    this.rtnl = Rtnl.open(ns);
+    this.#nft = Nft.open(ns);
+    this.#masquerade = new Masquerade(this.#nft);
+  }
+
+  /** What is in the kernel from an earlier life; it counts as applied from now on. */
+  adopt(): Promise<readonly FabricEntry[]> {
+    return this.#alone(async () => {
+      const found = await readFabric(this.rtnl);
+      for (const entry of found) this.#desired.set(entryKey(entry), entry);
+      return found;
+    });
+  }
+
+  apply(diff: Diff<FabricEntry>): Promise<void> {
+    const added = [...diff.added.values()].map((entry) => entry.value);
+    const changed = [...diff.changed.values()].map(({ from, to }) => ({ from: from.value, to: to.value }));
+    const removed = [...diff.removed.values()].map((entry) => entry.value);
+    return this.#alone(() => this.#apply(added, changed, removed));
+  }
+
+  /** True when the plan wants an entry of this key. */
+  wants(key: string): boolean {
+    return this.#desired.has(key);
+  }
+
+  /** Compares the kernel with the plan and repairs what differs. Returns the number of entries that did. */
+  audit(): Promise<number> {
+    return this.#alone(async () => {
+      const found = new Map((await readFabric(this.rtnl)).map((entry) => [entryKey(entry), entry]));
+      const added: FabricEntry[] = [];
+      const changed: { from: FabricEntry; to: FabricEntry }[] = [];
+      const removed: FabricEntry[] = [];
+      for (const [key, entry] of this.#desired) {
+        if (entry.type === 'masquerade' || entry.type === 'masquerade-set') continue;
+        const there = found.get(key);
+        if (there === undefined) added.push(entry);
+        else if (!sameValue(there, entry)) changed.push({ from: there, to: entry });
+      }
+      for (const [key, entry] of found) if (!this.#desired.has(key)) removed.push(entry);
+      let repaired = added.length + changed.length + removed.length;
+      if (repaired > 0) await this.#apply(added, changed, removed);
+      const drift = await this.#masquerade.drift(this.#desired.values());
+      if (drift > 0) await this.#masquerade.reset(this.#desired.values());
+      repaired += drift;
+      return repaired;
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#tail;
+    this.rtnl.close();
+    this.#nft.close();
+  }
+
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const run = this.#tail.then(work);
+    this.#tail = run.catch(() => {});
+    return run;
+  }
+
+  async #apply(
+    added: readonly FabricEntry[],
+    changed: readonly { readonly from: FabricEntry; readonly to: FabricEntry }[],
+    removed: readonly FabricEntry[],
+  ): Promise<void> {
+    for (const entry of removed) this.#desired.delete(entryKey(entry));
+    const put = [...added, ...changed.map((change) => change.to)];
+    for (const entry of put) this.#desired.set(entryKey(entry), entry);
+    const fresh = new Set<string>();
+    for (const entry of put) {
+      if (entry.type === 'device' && (await this.#ensureDevice(entry))) fresh.add(entry.name);
+    }
+    // A device that was made anew has lost all it carried.
+    const carried = [...this.#desired.values()].filter(
+      (e) => 'device' in e && e.device !== undefined && fresh.has(e.device),
+    );
+    const writes = [...new Map([...put, ...carried].map((entry) => [entryKey(entry), entry])).values()];
+    const indexes = await this.#indexes([...writes, ...removed]);
+    const failures: unknown[] = [];
+    const attempt = async (work: () => Promise<unknown>): Promise<void> => {
+      await work().catch((error) => failures.push(error));
+    };
+    const byOrder = (a: FabricEntry, b: FabricEntry): number => ORDER[a.type] - ORDER[b.type];
+    await attempt(() =>
+      this.rtnl.batch((b) => {
+        for (const entry of [...removed].sort(byOrder).reverse()) deleteEntry(b, entry, indexes);
+        for (const entry of [...writes].sort(byOrder)) writeEntry(b, entry, indexes);
+      }),
+    );
+    for (const entry of removed) {
+      if (entry.type === 'device') await attempt(() => this.rtnl.links.del(entry.name, { missingOk: true }));
+    }
+    await attempt(() => this.#masquerade.apply(put, removed, this.#desired.values()));
+    if (failures.length > 0) throw failures[0];
+  }
+
+  async #indexes(entries: readonly FabricEntry[]): Promise<ReadonlyMap<string, number>> {
+    const names = new Set(entries.flatMap((e) => ('device' in e && e.device !== undefined ? [e.device] : [])));
+    const indexes = new Map<string, number>();
+    for (const name of names) {
+      const link = await this.rtnl.links.get(name);
+      if (link !== undefined) indexes.set(name, link.index);
+    }
+    return indexes;
+  }
+
+  /** Makes the device what the entry says. True when it was made anew. */
+  async #ensureDevice(entry: DeviceEntry): Promise<boolean> {
+    const link = await this.rtnl.links.get(entry.name);
+    const fits =
+      link?.kind === 'vxlan' &&
+      link.vxlan?.id === entry.vni &&
+      link.vxlan.port === entry.port &&
+      link.vxlan.local === entry.local &&
+      link.vxlan.learning !== true;
+    if (fits) {
+      if (link.mtu !== entry.mtu || link.mac !== entry.mac || !link.up) {
+        await this.rtnl.links.set(link.index, { mtu: entry.mtu, mac: entry.mac, up: true });
+        // Its routes went when it was down.
+        return !link.up;
+      }
+      return false;
+    }
+    if (link !== undefined) await this.rtnl.links.del(link.index, { missingOk: true });
+    const { name, mtu, mac, vni, port, local } = entry;
+    try {
+      await this.rtnl.links.add({ name, kind: 'vxlan', mtu, mac, vxlan: { id: vni, port, local, learning: false } });
+    } catch (error) {
+      if (isKernelError(error, 'EEXIST'))
+        this.#log.error('another vxlan device has our VNI or port', { vni, port, error });
+      throw error;
+    }
+    await this.rtnl.links.set(name, { addrgenmode: 'none', up: true });
+    // A packet from a node's own address to a pod comes by the tunnel, its answer goes by the underlay.
+    this.#sysctl(`net/ipv4/conf/${name}/rp_filter`, '2');
+    return true;
+  }
+
+  #sysctl(key: string, value: string): void {
+    try {
+      writeSysctl(key, value, this.#ns);
+    } catch (error) {
+      this.#log.warn('cannot write a sysctl', { key, value, error });
+    }
+  }
+}
+
+function routeOf(entry: FabricEntry & { readonly type: 'route' }, indexes: ReadonlyMap<string, number>): Route {
+  const oif = entry.device === undefined ? undefined : indexes.get(entry.device);
+  return {
+    dst: entry.dst,
+    type: entry.kind,
+    protocol: ROUTE_PROTOCOL,
+    ...(entry.via === undefined ? {} : { via: entry.via }),
+    // The peers' tunnel addresses are in no subnet of the device.
+    ...(oif === undefined ? {} : { oif, onlink: true }),
+    ...(entry.metric === undefined ? {} : { metric: entry.metric }),
+  };
+}
+
+function writeEntry(b: RtBatch, entry: FabricEntry, indexes: ReadonlyMap<string, number>): void {
+  const index = 'device' in entry && entry.device !== undefined ? indexes.get(entry.device) : undefined;
+  if (entry.type === 'route') {
+    if (entry.device === undefined || index !== undefined) b.routes.replace(routeOf(entry, indexes));
+  } else if (index === undefined) return;
+  else if (entry.type === 'address') b.addresses.replace({ index, address: entry.address, noDad: true });
+  else if (entry.type === 'neighbour') b.neighbours.replace({ index, address: entry.address, mac: entry.mac });
+  else if (entry.type === 'fdb') b.fdb.replace({ index, mac: entry.mac, dst: entry.dst });
+}
+
+function deleteEntry(b: RtBatch, entry: FabricEntry, indexes: ReadonlyMap<string, number>): void {
+  const index = 'device' in entry && entry.device !== undefined ? indexes.get(entry.device) : undefined;
+  const missingOk = { missingOk: true } as const;
+  if (entry.type === 'route') {
+    if (entry.device === undefined || index !== undefined) b.routes.del(routeOf(entry, indexes), missingOk);
+  } else if (index === undefined) return;
+  else if (entry.type === 'address') b.addresses.del({ index, address: entry.address }, missingOk);
+  else if (entry.type === 'neighbour') b.neighbours.del({ index, address: entry.address }, missingOk);
+  else if (entry.type === 'fdb') b.fdb.del({ index, mac: entry.mac, dst: entry.dst }, missingOk);
+}

@@ -1,0 +1,228 @@
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connectTcp, listenTcp, NetNs, Rtnl, writeSysctl } from '@weft/kernel';
+import type { Node } from '@weft/kube';
+import { Metrics, silentLogger } from '@weft/plan';
+import { Fabric, type FabricConfig, type NodeSource } from '../../src/index.ts';
+
+type Handlers = Parameters<NodeSource['on']>[0];
+
+/** Node objects that a test edits by hand; every agent watches them. */
+export class Nodes implements NodeSource {
+  readonly synced = Promise.resolve();
+  readonly #nodes = new Map<string, Node>();
+  readonly #handlers = new Set<Handlers>();
+
+  on(handlers: Handlers): () => void {
+    this.#handlers.add(handlers);
+    for (const node of this.#nodes.values()) handlers.add?.(node);
+    return () => this.#handlers.delete(handlers);
+  }
+
+  set(name: string, ips: readonly string[], podCIDRs: readonly string[], created = '2024-01-01T00:00:00Z'): void {
+    const node: Node = {
+      metadata: { name, creationTimestamp: created },
+      spec: { podCIDRs: [...podCIDRs] },
+      status: { addresses: ips.map((address) => ({ type: 'InternalIP', address })) },
+    };
+    const old = this.#nodes.get(name);
+    this.#nodes.set(name, node);
+    for (const handlers of this.#handlers) {
+      if (old === undefined) handlers.add?.(node);
+      else handlers.update?.(old, node);
+    }
+  }
+
+  delete(name: string): void {
+    const node = this.#nodes.get(name);
+    this.#nodes.delete(name);
+    for (const handlers of this.#handlers) if (node !== undefined) handlers.delete?.(node);
+  }
+}
+
+export interface Pod {
+  readonly netns: NetNs;
+  readonly ip: string;
+}
+
+export interface Machine {
+  readonly name: string;
+  readonly ns: NetNs;
+  readonly ip: string;
+  fabric: Fabric;
+  readonly pods: Pod[];
+}
+
+/** Machines in throw-away namespaces: one subnet, or two with a router between them. */
+export class Bed {
+  readonly dir = mkdtempSync(join(tmpdir(), 'weft-fabric-'));
+  readonly nodes = new Nodes();
+  readonly machines: Machine[] = [];
+  /** The world outside: the gateway of every subnet. */
+  readonly outside: NetNs;
+  readonly config: FabricConfig;
+  readonly #rtnl: Rtnl;
+  readonly #paths: string[] = [];
+
+  constructor(config: FabricConfig) {
+    this.config = config;
+    this.outside = this.#namespace('outside');
+    this.#rtnl = Rtnl.open(this.outside);
+  }
+
+  #namespace(name: string): NetNs {
+    const path = join(this.dir, name);
+    this.#paths.push(path);
+    return NetNs.create(path);
+  }
+
+  /** A subnet 172.30.N.0/24 with its gateway in the outside namespace. */
+  async subnet(n: number): Promise<void> {
+    const name = `br${n}`;
+    await this.#rtnl.links.add({ name, kind: 'bridge', up: true });
+    const link = await this.#rtnl.links.get(name);
+    await this.#rtnl.addresses.add({ index: link?.index ?? 0, address: `172.30.${n}.1/24` });
+    writeSysctl('net.ipv4.ip_forward', '1', this.outside);
+  }
+
+  /** A machine 172.30.SUBNET.1NUMBER with pod CIDR 10.244.NUMBER.0/24, its Node object and its agent. */
+  async machine(number: number, subnet = 0): Promise<Machine> {
+    const name = `n${number}`;
+    const ns = this.#namespace(name);
+    const ip = `172.30.${subnet}.${10 + number}`;
+    const bridge = await this.#rtnl.links.get(`br${subnet}`);
+    const peer = { name: 'eth0', ns, up: true };
+    await this.#rtnl.links.add({ name, kind: 'veth', up: true, master: bridge?.index ?? 0, peer });
+    await within(ns, async (rtnl) => {
+      await rtnl.links.set('lo', { up: true });
+      const eth0 = await rtnl.links.get('eth0');
+      await rtnl.addresses.add({ index: eth0?.index ?? 0, address: `${ip}/24` });
+      await rtnl.routes.add({ dst: 'default', family: 4, via: `172.30.${subnet}.1` });
+    });
+    const machine: Machine = { name, ns, ip, fabric: this.fabric(name, ns), pods: [] };
+    this.machines.push(machine);
+    this.nodes.set(name, [ip], [`10.244.${number}.0/24`]);
+    await machine.fabric.start();
+    return machine;
+  }
+
+  fabric(nodeName: string, ns: NetNs, config = this.config): Fabric {
+    return new Fabric({
+      nodeName,
+      nodes: this.nodes,
+      config,
+      ns,
+      log: silentLogger,
+      metrics: new Metrics(),
+      auditMs: 0,
+    });
+  }
+
+  /** A pod wired point to point, as the CNI plugin does it. */
+  async pod(machine: Machine, ip: string): Promise<Pod> {
+    const netns = this.#namespace(`${machine.name}-${ip}`);
+    const mtu = machine.fabric.podMtu ?? 1500;
+    await within(machine.ns, async (rtnl) => {
+      const name = `p${ip.split('.').slice(2).join('.')}`;
+      await rtnl.links.add({
+        name,
+        kind: 'veth',
+        mtu,
+        mac: 'ee:ee:ee:ee:ee:ee',
+        up: true,
+        peer: { name: 'eth0', ns: netns, mtu, up: true },
+      });
+      const near = await rtnl.links.get(name);
+      await rtnl.routes.add({ dst: `${ip}/32`, oif: near?.index ?? 0, scope: 'link' });
+    });
+    await within(netns, async (rtnl) => {
+      const index = (await rtnl.links.get('eth0'))?.index ?? 0;
+      await rtnl.links.set('lo', { up: true });
+      await rtnl.addresses.add({ index, address: `${ip}/32` });
+      await rtnl.neighbours.add({ index, address: '169.254.1.1', mac: 'ee:ee:ee:ee:ee:ee' });
+      await rtnl.routes.add({ dst: '169.254.1.1/32', oif: index, scope: 'link' });
+      await rtnl.routes.add({ dst: 'default', family: 4, via: '169.254.1.1', oif: index });
+    });
+    const pod = { netns, ip };
+    machine.pods.push(pod);
+    return pod;
+  }
+
+  /** Stops a machine's agent and starts another in its place. */
+  async restart(machine: Machine, config = this.config): Promise<void> {
+    await machine.fabric.stop();
+    machine.fabric = this.fabric(machine.name, machine.ns, config);
+    await machine.fabric.start();
+  }
+
+  async idle(): Promise<void> {
+    await Promise.all(this.machines.map((machine) => machine.fabric.idle()));
+  }
+
+  async close(): Promise<void> {
+    for (const machine of this.machines) await machine.fabric.stop();
+    this.#rtnl.close();
+    for (const { ns, pods } of this.machines) for (const open of [ns, ...pods.map((pod) => pod.netns)]) open.close();
+    this.outside.close();
+    for (const path of this.#paths) NetNs.remove(path);
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+export async function within<T>(ns: NetNs, work: (rtnl: Rtnl) => Promise<T>): Promise<T> {
+  const rtnl = Rtnl.open(ns);
+  try {
+    return await work(rtnl);
+  } finally {
+    rtnl.close();
+  }
+}
+
+/** Runs a program in a namespace; undefined when it fails. */
+export function run(ns: NetNs, ...command: string[]): string | undefined {
+  const done = spawnSync('nsenter', [`--net=${ns.path}`, ...command], { encoding: 'utf8' });
+  return done.status === 0 ? done.stdout : undefined;
+}
+
+export function pings(ns: NetNs, address: string, ...args: string[]): boolean {
+  return run(ns, 'ping', '-c1', '-W2', ...args, address) !== undefined;
+}
+
+/** Connects from one namespace to another; the address that the server sees. */
+export async function seenAs(from: NetNs, to: NetNs, address: string): Promise<string> {
+  const connection = await connect(from, to, address);
+  connection.close();
+  return connection.seen;
+}
+
+/** An open connection with an echo at its far end. */
+export async function connect(
+  from: NetNs,
+  to: NetNs,
+  address: string,
+): Promise<{ readonly seen: string; echo(text: string): Promise<string>; close(): void }> {
+  const server = createServer((socket) => socket.on('error', () => {}).pipe(socket));
+  server.listen({ fd: listenTcp(address, 7000, to) });
+  await once(server, 'listening');
+  const accepted = once(server, 'connection') as Promise<[Socket]>;
+  const client = new Socket({ fd: await connectTcp(address, 7000, from), readable: true, writable: true });
+  client.setNoDelay(true);
+  const [far] = await accepted;
+  return {
+    seen: far.remoteAddress ?? '',
+    async echo(text) {
+      client.write(text);
+      const [data] = (await once(client, 'data')) as [Buffer];
+      return data.toString();
+    },
+    close() {
+      client.destroy();
+      far.destroy();
+      server.close();
+    },
+  };
+}

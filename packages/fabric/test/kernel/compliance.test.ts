@@ -1,0 +1,234 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import type { FabricConfig } from '../../src/index.ts';
+import { Bed, connect, pings, run, seenAs, within } from './bed.ts';
+
+const PODS = { podCidrs: ['10.244.0.0/16'] };
+const BACKENDS: readonly [string, FabricConfig, number][] = [
+  ['vxlan', { backend: 'vxlan', ...PODS }, 1450],
+  ['host-gw', { backend: 'host-gw', ...PODS }, 1500],
+  ['vxlan with direct routing', { backend: 'vxlan', directRouting: true, ...PODS }, 1450],
+];
+
+let bed: Bed;
+afterEach(async () => {
+  await bed.close();
+});
+
+/** Three machines in one subnet with a pod each. */
+async function three(config: FabricConfig): Promise<void> {
+  bed = new Bed(config);
+  await bed.subnet(0);
+  for (const number of [1, 2, 3]) await bed.pod(await bed.machine(number), `10.244.${number}.5`);
+  await bed.idle();
+}
+
+function allPods(): { readonly ns: Bed['outside']; readonly ip: string }[] {
+  return bed.machines.flatMap((machine) => machine.pods.map((pod) => ({ ns: pod.netns, ip: pod.ip })));
+}
+
+describe.each(BACKENDS)('backend %s', (_name, config, mtu) => {
+  it('connects every pod with every other, source address kept', async () => {
+    await three(config);
+    for (const from of allPods()) {
+      for (const to of allPods()) {
+        if (from.ip === to.ip) continue;
+        expect(await seenAs(from.ns, to.ns, to.ip)).toBe(from.ip);
+      }
+    }
+  });
+
+  it('carries packets of the full pod MTU, and says when one is too large', async () => {
+    await three(config);
+    const [from, to] = allPods();
+    expect(bed.machines[0]?.fabric.podMtu).toBe(mtu);
+    expect(pings(from!.ns, to!.ip, '-M', 'do', '-s', String(mtu - 28))).toBe(true);
+    expect(pings(from!.ns, to!.ip, '-M', 'do', '-s', String(mtu - 27))).toBe(false);
+  });
+
+  it('connects nodes with pods of other nodes, and back', async () => {
+    await three(config);
+    const [a, b] = bed.machines;
+    expect(pings(a!.ns, '10.244.2.5')).toBe(true);
+    expect(pings(a!.ns, '10.244.2.5', '-I', a!.ip)).toBe(true);
+    expect(await seenAs(b!.pods[0]!.netns, a!.ns, a!.ip)).toBe('10.244.2.5');
+  });
+
+  it('translates the source of what leaves the cluster', async () => {
+    await three(config);
+    const [a] = bed.machines;
+    expect(await seenAs(a!.pods[0]!.netns, bed.outside, '172.30.0.1')).toBe(a!.ip);
+  });
+
+  it('follows nodes that come, change their addresses and go', async () => {
+    await three(config);
+    const [a, b] = bed.machines;
+    const late = await bed.machine(4);
+    await bed.pod(late, '10.244.4.5');
+    await bed.idle();
+    expect(pings(a!.pods[0]!.netns, '10.244.4.5')).toBe(true);
+
+    // Another pod CIDR.
+    bed.nodes.set('n2', [b!.ip], ['10.244.22.0/24']);
+    await bed.pod(b!, '10.244.22.5');
+    await bed.idle();
+    expect(pings(a!.pods[0]!.netns, '10.244.22.5')).toBe(true);
+    expect(run(a!.ns, 'ip', 'route', 'show', '10.244.2.0/24')).toBe('');
+
+    // Another InternalIP.
+    await within(late.ns, async (rtnl) => {
+      const eth0 = await rtnl.links.get('eth0');
+      await rtnl.addresses.add({ index: eth0?.index ?? 0, address: '172.30.0.99/24' });
+    });
+    bed.nodes.set('n4', ['172.30.0.99'], ['10.244.4.0/24']);
+    await bed.idle();
+    await within(late.ns, async (rtnl) => {
+      const eth0 = await rtnl.links.get('eth0');
+      await rtnl.addresses.del({ index: eth0?.index ?? 0, address: `${late.ip}/24` });
+      await rtnl.addresses.replace({ index: eth0?.index ?? 0, address: '172.30.0.99/24' });
+      await rtnl.routes.replace({ dst: 'default', family: 4, via: '172.30.0.1' });
+    });
+    await late.fabric.audit();
+    expect(pings(a!.pods[0]!.netns, '10.244.4.5')).toBe(true);
+
+    bed.nodes.delete('n4');
+    await bed.idle();
+    for (const kind of [['route'], ['neigh'], ['-d', 'link']]) {
+      expect(run(a!.ns, 'ip', ...kind)).not.toContain('10.244.4.');
+    }
+    expect(run(a!.ns, 'bridge', 'fdb')).not.toContain('172.30.0.99');
+  });
+
+  it('lets connections live while agents are replaced, and changes nothing in the kernel', async () => {
+    await three(config);
+    const [from, to] = allPods();
+    const connection = await connect(from!.ns, to!.ns, to!.ip);
+    try {
+      expect(await connection.echo('before')).toBe('before');
+      const show = (): string =>
+        `${run(bed.machines[0]!.ns, 'ip', '-d', 'link')}${run(bed.machines[0]!.ns, 'ip', 'route')}`;
+      const before = show();
+      for (const machine of bed.machines) {
+        await machine.fabric.stop();
+        expect(await connection.echo('without an agent')).toBe('without an agent');
+        machine.fabric = bed.fabric(machine.name, machine.ns);
+        await machine.fabric.start();
+        expect(await connection.echo('after')).toBe('after');
+      }
+      expect(show()).toBe(before);
+      expect(bed.machines[0]?.fabric.state.lastError).toBeUndefined();
+    } finally {
+      connection.close();
+    }
+  });
+
+  it('removes at start what an earlier agent left for nodes that are gone', async () => {
+    await three(config);
+    const [a] = bed.machines;
+    await a!.fabric.stop();
+    bed.nodes.delete('n3');
+    await bed.restart(a!);
+    expect(run(a!.ns, 'ip', 'route')).not.toContain('10.244.3.');
+    expect(run(a!.ns, 'bridge', 'fdb')).not.toContain('172.30.0.13');
+    expect(pings(a!.pods[0]!.netns, '10.244.2.5')).toBe(true);
+  });
+
+  it('repairs what others break', async () => {
+    await three(config);
+    const [a] = bed.machines;
+    const pod = a!.pods[0]!.netns;
+    run(a!.ns, 'ip', 'route', 'del', '10.244.2.0/24');
+    run(a!.ns, 'ip', 'route', 'add', 'blackhole', '10.244.77.0/24', 'proto', '87');
+    run(a!.ns, 'nft', 'flush', 'chain', 'inet', 'weft-fabric', 'postrouting');
+    expect(await a!.fabric.audit()).toBeGreaterThan(0);
+    expect(await a!.fabric.audit()).toBe(0);
+    expect(pings(pod, '10.244.2.5')).toBe(true);
+    expect(run(a!.ns, 'ip', 'route')).not.toContain('10.244.77.');
+    expect(await seenAs(pod, bed.outside, '172.30.0.1')).toBe(a!.ip);
+  });
+
+  it('answers at once for pods that are gone, instead of sending packets in circles', async () => {
+    await three(config);
+    const out = run(bed.machines[0]!.ns, 'ip', 'route', 'get', '10.244.1.200');
+    expect(out).toBeUndefined();
+  });
+
+  it('gives a contested pod CIDR to the older node and says so', async () => {
+    await three(config);
+    const [a] = bed.machines;
+    bed.nodes.set('n9', ['172.30.0.19'], ['10.244.2.0/25'], '2025-01-01T00:00:00Z');
+    await bed.idle();
+    expect(pings(a!.pods[0]!.netns, '10.244.2.5')).toBe(true);
+    expect(a!.fabric.conditions).toEqual([
+      { node: 'n9', reason: 'PodCIDROverlap', message: 'pod CIDR 10.244.2.0/25 overlaps 10.244.2.0/24 of node n2' },
+    ]);
+    bed.nodes.delete('n9');
+    await bed.idle();
+    expect(a!.fabric.conditions).toEqual([]);
+  });
+});
+
+describe('vxlan', () => {
+  it('works across a router between two subnets', async () => {
+    bed = new Bed({ backend: 'vxlan', ...PODS });
+    await bed.subnet(0);
+    await bed.subnet(1);
+    await bed.pod(await bed.machine(1, 0), '10.244.1.5');
+    await bed.pod(await bed.machine(2, 1), '10.244.2.5');
+    await bed.idle();
+    const [a, b] = allPods();
+    expect(await seenAs(a!.ns, b!.ns, b!.ip)).toBe(a!.ip);
+    expect(await seenAs(b!.ns, a!.ns, a!.ip)).toBe(b!.ip);
+    expect(pings(a!.ns, b!.ip, '-M', 'do', '-s', String(1450 - 28))).toBe(true);
+  });
+
+  it('mends its device, forwarding entries and neighbours', async () => {
+    await three({ backend: 'vxlan', ...PODS });
+    const [a] = bed.machines;
+    const pod = a!.pods[0]!.netns;
+    run(a!.ns, 'ip', 'link', 'del', 'weft.4242');
+    expect(await a!.fabric.audit()).toBeGreaterThan(0);
+    expect(pings(pod, '10.244.2.5')).toBe(true);
+    const mac = /lladdr (\S+)/.exec(run(a!.ns, 'ip', 'neigh', 'show', '10.244.2.0') ?? '')?.[1] ?? '';
+    run(a!.ns, 'bridge', 'fdb', 'replace', mac, 'dev', 'weft.4242', 'dst', '172.30.0.77');
+    run(a!.ns, 'ip', 'neigh', 'del', '10.244.3.0', 'dev', 'weft.4242');
+    expect(await a!.fabric.audit()).toBe(2);
+    expect(pings(pod, '10.244.2.5')).toBe(true);
+    expect(pings(pod, '10.244.3.5')).toBe(true);
+    run(a!.ns, 'ip', 'link', 'set', 'weft.4242', 'down');
+    expect(await a!.fabric.audit()).toBeGreaterThan(0);
+    expect(pings(pod, '10.244.3.5')).toBe(true);
+  });
+
+  it('gives way to another backend without leaving anything', async () => {
+    await three({ backend: 'vxlan', ...PODS });
+    for (const machine of bed.machines) await bed.restart(machine, { backend: 'host-gw', ...PODS });
+    const [a, b] = allPods();
+    expect(await seenAs(a!.ns, b!.ns, b!.ip)).toBe(a!.ip);
+    expect(run(bed.machines[0]!.ns, 'ip', 'link')).not.toContain('weft.');
+  });
+
+  it('follows a change of the underlay MTU', async () => {
+    await three({ backend: 'vxlan', ...PODS });
+    const [a] = bed.machines;
+    run(a!.ns, 'ip', 'link', 'set', 'eth0', 'mtu', '1400');
+    await expect.poll(() => a!.fabric.podMtu, { timeout: 5000 }).toBe(1350);
+    await a!.fabric.idle();
+    expect(run(a!.ns, 'ip', 'link', 'show', 'weft.4242')).toContain('mtu 1350');
+  });
+});
+
+describe('host-gw', () => {
+  it('names the node it cannot reach across a router, and serves the rest', async () => {
+    bed = new Bed({ backend: 'host-gw', ...PODS });
+    await bed.subnet(0);
+    await bed.subnet(1);
+    await bed.pod(await bed.machine(1, 0), '10.244.1.5');
+    await bed.pod(await bed.machine(2, 0), '10.244.2.5');
+    await bed.machine(3, 1);
+    await bed.idle();
+    const [a] = bed.machines;
+    expect(pings(a!.pods[0]!.netns, '10.244.2.5')).toBe(true);
+    expect(a!.fabric.conditions).toMatchObject([{ node: 'n3', reason: 'NotOnLink' }]);
+    expect(a!.fabric.conditions[0]?.message).toContain('172.30.1.13 is behind a router');
+  });
+});
