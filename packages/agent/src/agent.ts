@@ -1,0 +1,187 @@
+import { CniServer, defaultConflist, type Installed, installPlugins, type PodAttachment } from '@weft/cni';
+import { Fabric, type FabricConfig } from '@weft/fabric';
+import { Informer, type KubeClient, type Node, resources } from '@weft/kube';
+import { errorMessage, type Logger, type Metrics } from '@weft/plan';
+import { proxyInformers, ServiceProxy } from '@weft/proxy';
+import { writeConflist } from './conflist.ts';
+import { healthServer, listenOrReport } from './http.ts';
+import { podCidrsOf, slimNode } from './nodes.ts';
+
+export interface AgentOptions {
+  /** Name of this machine's Node object. */
+  readonly nodeName: string;
+  readonly client: KubeClient;
+  /** Pod CIDRs of the whole cluster, one per family. */
+  readonly clusterCidrs: readonly string[];
+  readonly serviceCidrs: readonly string[];
+  readonly fabric: FabricConfig;
+  readonly cni: {
+    /** Where runtimes look for network configurations, usually /etc/cni/net.d. */
+    readonly confDir: string;
+    /** Where runtimes look for plugins, usually /opt/cni/bin. */
+    readonly binDir: string;
+    readonly socketPath: string;
+    /** Journals of addresses and host ports. */
+    readonly stateDir: string;
+    /** Keeps the compiled shim for the next start. */
+    readonly shimCacheDir?: string;
+    readonly shimSourceDir?: string;
+  };
+  /** Where NodePorts answer; see ServiceProxy. */
+  readonly nodePortAddresses?: readonly string[];
+  /** Address of /healthz, /readyz and /metrics; none when absent. */
+  readonly listen?: { readonly host: string; readonly port: number };
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly signal: AbortSignal;
+}
+
+/** Name of the configuration file; runtimes take the first in order. */
+const CONFLIST = '10-weft.conflist';
+
+/**
+ * The node daemon: pod network, routes to other nodes and Services of one machine, over one set of watches. It knows
+ * nothing of containers; whoever runs them calls the CNI plugins that it installs.
+ */
+export class Agent {
+  readonly cni: CniServer;
+  readonly fabric: Fabric;
+  readonly proxy: ServiceProxy;
+  readonly #options: AgentOptions;
+  readonly #log: Logger;
+  readonly #nodes: Informer<Node>;
+  #installed: Installed | undefined;
+  #networkProblem: string | undefined = 'the agent is starting';
+  #conflistFor = '';
+
+  constructor(options: AgentOptions) {
+    this.#options = options;
+    this.#log = options.log;
+    const { client, log, metrics, nodeName } = options;
+    this.#nodes = new Informer<Node>({
+      client,
+      type: resources.nodes,
+      transform: slimNode,
+      name: 'nodes',
+      log,
+      metrics,
+    });
+    this.cni = new CniServer({ socketPath: options.cni.socketPath, stateDir: options.cni.stateDir, log, metrics });
+    this.fabric = new Fabric({ nodeName, nodes: this.#nodes, config: options.fabric, log, metrics });
+    const { services, slices, start } = proxyInformers({ client, nodeName, log, metrics });
+    this.proxy = new ServiceProxy({
+      nodeName,
+      sources: { services, slices, node: this.#nodes },
+      clusterCidrs: options.clusterCidrs,
+      serviceCidrs: options.serviceCidrs,
+      ...(options.nodePortAddresses === undefined ? {} : { nodePortAddresses: options.nodePortAddresses }),
+      log,
+      metrics,
+    });
+    this.#startServices = start;
+  }
+
+  readonly #startServices: (signal: AbortSignal) => void;
+
+  /** Brings everything up; resolves when the plugins can be called and what exists now is programmed. */
+  async start(): Promise<void> {
+    const { signal, cni, listen } = this.#options;
+    if (listen !== undefined) this.#serveHealth(listen);
+    this.#nodes.start(signal);
+    this.#startServices(signal);
+    signal.addEventListener('abort', () => void this.#stop(), { once: true });
+    const [installed] = await Promise.all([
+      installPlugins({
+        binDir: cni.binDir,
+        agentSocket: cni.socketPath,
+        ...(cni.shimCacheDir === undefined ? {} : { cacheDir: cni.shimCacheDir }),
+        ...(cni.shimSourceDir === undefined ? {} : { sourceDir: cni.shimSourceDir }),
+      }),
+      this.cni.start(),
+      this.proxy.start(signal),
+      this.fabric.start(),
+    ]);
+    this.#installed = installed;
+    if (installed.kind === 'node') this.#log.warn('CNI plugins run as Node scripts', { why: installed.why });
+    this.#nodes.on({ add: (n) => this.#configure(n), update: (_, n) => this.#configure(n) });
+  }
+
+  /** Why pods cannot be given a network now, or undefined. */
+  get networkProblem(): string | undefined {
+    return this.#networkProblem;
+  }
+
+  /** How the CNI plugins were installed; undefined before that. */
+  get installed(): Installed | undefined {
+    return this.#installed;
+  }
+
+  /** Frees what sandboxes hold that are no more. `asOf`: when the list was taken, milliseconds since the epoch. */
+  async reconcileSandboxes(valid: readonly string[], asOf: number): Promise<readonly PodAttachment[]> {
+    const { freed } = await this.cni.reconcile(
+      valid.map((containerId) => ({ containerId, ifname: '' })),
+      { asOf },
+    );
+    for (const a of freed)
+      this.#log.warn('freed what a vanished pod had held', { containerId: a.containerId, addresses: a.addresses });
+    return freed;
+  }
+
+  /** Writes the CNI configuration as soon as this node has pod CIDRs, and again when they or the MTU change. */
+  #configure(node: Node): void {
+    const { nodeName, cni } = this.#options;
+    if (node.metadata.name !== nodeName) return;
+    const podCidrs = podCidrsOf(node);
+    const mtu = this.fabric.podMtu;
+    if (podCidrs.length === 0) {
+      this.#networkProblem = `node ${nodeName} has no spec.podCIDR yet`;
+      return;
+    }
+    if (mtu === undefined) {
+      // The node's address is not on an interface yet; the fabric looks again by itself.
+      this.#networkProblem = `the InternalIP of node ${nodeName} is on none of its interfaces`;
+      setTimeout(() => this.#configure(this.#nodes.get(nodeName) ?? node), 50).unref();
+      return;
+    }
+    const wanted = `${mtu} ${podCidrs.join(',')}`;
+    if (wanted === this.#conflistFor) return;
+    try {
+      writeConflist(cni.confDir, CONFLIST, defaultConflist({ mtu, podCidrs, agentSocket: cni.socketPath }));
+      this.#conflistFor = wanted;
+      this.#networkProblem = undefined;
+      this.#log.info('pod network configured', { podCidrs, mtu, backend: this.fabric.backend });
+    } catch (error) {
+      this.#networkProblem = errorMessage(error);
+      this.#log.error('cannot configure the pod network', { error, podCidrs });
+    }
+  }
+
+  #serveHealth(listen: { readonly host: string; readonly port: number }): void {
+    const server = healthServer({
+      live: [
+        {
+          name: 'proxy',
+          problem: () =>
+            this.proxy.health.healthy || this.proxy.state.applies === 0
+              ? undefined
+              : 'Services have been waiting for too long',
+        },
+      ],
+      ready: [
+        { name: 'network', problem: () => this.#networkProblem },
+        { name: 'proxy', problem: () => (this.proxy.health.healthy ? undefined : 'Services are not in effect') },
+        {
+          name: 'fabric',
+          problem: () => this.fabric.conditions.map((c) => `${c.node}: ${c.message}`).join('; ') || undefined,
+        },
+      ],
+      metrics: this.#options.metrics,
+    });
+    listenOrReport(server, listen, this.#log);
+    this.#options.signal.addEventListener('abort', () => server.close(), { once: true });
+  }
+
+  async #stop(): Promise<void> {
+    await Promise.all([this.fabric.stop(), this.cni.stop(), this.proxy.stop()]);
+  }
+}
