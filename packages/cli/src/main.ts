@@ -73,8 +73,7 @@ node
   .action(async (name, options) => (await import('./commands/node.ts')).nodePower(name, 'start', options));
 node
   .command('run <node>', { hidden: true })
-  .addOption(nameOption().makeOptionMandatory())
-  .option('--cluster <name>')
+  .requiredOption('--cluster <name>')
   .action(async (name, options) => (await import('./commands/run-node.ts')).runNode(name, options));
 program.enablePositionalOptions();
 node.enablePositionalOptions();

@@ -24,3 +24,4 @@ export { Supervisor, UNDERLAY_API_PORT } from './cluster/supervisor.ts';
 export { netnsPath, underlayAddresses } from './topology/underlay.ts';
 export { prepareImages } from './cluster/self-image.ts';
 export { ImageStore, loadImages } from './images/index.ts';
+export { type NodeOptions, runNode } from './node/run.ts';

@@ -15,8 +15,8 @@ export async function imageLoad(file: string, options: { readonly output?: strin
   if (!existsSync(file))
     throw new WeftError({ code: 'NO_SUCH_FILE', message: `there is no file ${path.resolve(file)}` });
   const loaded = await loadImages(openStore(), file);
-  for (const image of loaded) out.line(`Loaded ${image.ref}`);
-  out.result(loaded.map((i) => ({ ref: i.ref, imageId: i.imageId, size: i.size })));
+  for (const ref of loaded) out.line(`Loaded ${ref}`);
+  out.result(loaded);
 }
 
 export async function imageList(options: { readonly output?: string }): Promise<void> {

@@ -1,0 +1,16 @@
+import path from 'node:path';
+import { loadCluster, runNode as runLabNode } from '@weft/lab';
+import { homeDir, hostContext, processLogger, untilStopped } from '../context.ts';
+
+/** The process of one node; see runNode of the lab. */
+export async function runNode(name: string, options: { readonly cluster: string }): Promise<void> {
+  const { config, paths } = loadCluster(options.cluster, hostContext());
+  await runLabNode({
+    name,
+    config,
+    paths,
+    shimSourceDir: path.join(homeDir, 'native', 'cni-shim'),
+    log: processLogger(`node/${name}`),
+    signal: untilStopped(),
+  });
+}
