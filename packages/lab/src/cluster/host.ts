@@ -302,55 +302,8 @@ function killAndWait(pids: ClusterPids | undefined): Promise<void> {
   });
 }
 
-/** Directories of containers' cgroups, which outlive their processes. */
-function removeCgroups(cluster: string): void {
-  const roots = [
-    '/sys/fs/cgroup',
-    ...[
-      'cpu',
-      'cpuacct',
-      'cpuset',
-      'memory',
-      'devices',
-      'freezer',
-      'blkio',
-      'pids',
-      'systemd',
-      'unified',
-      'net_cls',
-      'perf_event',
-      'hugetlb',
-      'rdma',
-      'misc',
-      'net_prio',
-    ].map((c) => `/sys/fs/cgroup/${c}`),
-  ];
-  const remove = (dir: string): void => {
-    for (const entry of readdirSync(dir, { withFileTypes: true }))
-      if (entry.isDirectory()) remove(path.join(dir, entry.name));
-    try {
-      rmdirSync(dir);
-    } catch {
-      // A process that is still dying holds it; the kernel frees it with the next `down`.
-    }
-  };
-  for (const root of roots) {
-    const dir = path.join(root, 'weft', cluster);
-    if (!existsSync(dir)) continue;
-    remove(dir);
-    try {
-      rmdirSync(path.dirname(dir));
-    } catch {
-      // Another cluster's are in it.
-    }
-  }
-}
-
 async function clearRuntime(config: ClusterConfig, paths: ClusterPaths, host: HostContext): Promise<void> {
-  if (host.uid === 0) {
-    await detachHost(config.name);
-    removeCgroups(config.name);
-  }
+  if (host.uid === 0) await detachHost(config.name);
   await removeTree(paths.runDir, config.rootless);
 }
 

@@ -74,7 +74,7 @@ export async function runNode(options: NodeOptions): Promise<void> {
     clusterDNS: [dnsServiceIp(config)],
     clusterDomain: config.clusterDomain,
     kubernetesService: { host: kubernetesServiceIp(config), port: 443 },
-    cgroupParent: `/weft/${config.name}/${name}`,
+    ownMounts: true,
     rootless: config.rootless,
     log: log.child({ component: 'kubelet' }),
     metrics,
