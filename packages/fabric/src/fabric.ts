@@ -48,6 +48,7 @@ export class Fabric {
   readonly #conditions = new Map<string, readonly FabricCondition[]>();
   readonly #closers: (() => void)[] = [];
   #underlay: Underlay | undefined;
+  #refreshing: Promise<void> = Promise.resolve();
   #auditTimer: NodeJS.Timeout | undefined;
   #suspects = new Set<string>();
   readonly #forwarding = new Set<4 | 6>();
@@ -100,13 +101,15 @@ export class Fabric {
     this.#stopped = true;
     for (const close of this.#closers.splice(0)) close();
     clearTimeout(this.#auditTimer);
+    await this.#refreshing;
     await this.#loop.stop();
     await this.#kernel.close();
   }
 
   /** Resolves when all changes seen so far are in effect. */
-  idle(): Promise<void> {
-    return this.#loop.idle();
+  async idle(): Promise<void> {
+    await this.#refreshing;
+    await this.#loop.idle();
   }
 
   /** Compares the kernel with the plan now and repairs it. Returns how many entries differed. */
@@ -178,7 +181,7 @@ export class Fabric {
       return;
     }
     // Everything depends on this node's own addresses.
-    void this.#refreshUnderlay().then(() => this.#touchAll());
+    this.#later(() => this.#touchAll());
   }
 
   #gone(name: string): void {
@@ -190,11 +193,20 @@ export class Fabric {
     for (const name of this.#table.names()) this.#loop.touch(name);
   }
 
+  /** Looks at the underlay again, then goes on. */
+  #later(then: () => void): void {
+    this.#refreshing = this.#refreshing.then(async () => {
+      await this.#refreshUnderlay();
+      if (!this.#stopped) then();
+    });
+  }
+
   async #refreshUnderlay(): Promise<void> {
     const self = this.#table.get(this.#options.nodeName);
     if (self === undefined || this.#stopped) return;
     try {
-      this.#underlay = await findUnderlay(this.#kernel.rtnl, self);
+      // An address that is away for a moment (DHCP, a renumbering under way) is no reason to tear tunnels down.
+      this.#underlay = (await findUnderlay(this.#kernel.rtnl, self)) ?? this.#underlay;
     } catch (error) {
       this.#log.error('cannot look for the interface of the InternalIP', { error });
       return;
@@ -273,8 +285,8 @@ export class Fabric {
 
   #underlayChanged(): void {
     const before = this.#underlay;
-    void this.#refreshUnderlay().then(() => {
-      if (!this.#stopped && !sameValue(before, this.#underlay)) this.#touchAll();
+    this.#later(() => {
+      if (!sameValue(before, this.#underlay)) this.#touchAll();
     });
   }
 

@@ -101,7 +101,8 @@ export class FabricKernel {
     for (const entry of put) {
       if (entry.type === 'device' && (await this.#ensureDevice(entry))) fresh.add(entry.name);
     }
-    // A device that was made anew has lost all it carried.
+    for (const device of emptied(removed, this.#desired.values())) fresh.add(device);
+    // A device that was made anew, or that loses its last address, loses all routes.
     const carried = [...this.#desired.values()].filter(
       (e) => 'device' in e && e.device !== undefined && fresh.has(e.device),
     );
@@ -114,8 +115,10 @@ export class FabricKernel {
     const byOrder = (a: FabricEntry, b: FabricEntry): number => ORDER[a.type] - ORDER[b.type];
     await attempt(() =>
       this.rtnl.batch((b) => {
+        // New addresses before old ones go: with its last address a device loses its routes.
+        for (const entry of writes) if (entry.type === 'address') writeEntry(b, entry, indexes);
         for (const entry of [...removed].sort(byOrder).reverse()) deleteEntry(b, entry, indexes);
-        for (const entry of [...writes].sort(byOrder)) writeEntry(b, entry, indexes);
+        for (const entry of [...writes].sort(byOrder)) if (entry.type !== 'address') writeEntry(b, entry, indexes);
       }),
     );
     for (const entry of removed) {
@@ -176,6 +179,17 @@ export class FabricKernel {
   }
 }
 
+/** Devices that the removals leave without an IPv4 or IPv6 address. */
+function emptied(removed: readonly FabricEntry[], desired: Iterable<FabricEntry>): ReadonlySet<string> {
+  const family = (address: string): string => (address.includes(':') ? '6' : '4');
+  const left = new Set<string>();
+  for (const entry of desired) if (entry.type === 'address') left.add(`${family(entry.address)} ${entry.device}`);
+  const lost = removed.flatMap((entry) =>
+    entry.type === 'address' && !left.has(`${family(entry.address)} ${entry.device}`) ? [entry.device] : [],
+  );
+  return new Set(lost);
+}
+
 function routeOf(entry: FabricEntry & { readonly type: 'route' }, indexes: ReadonlyMap<string, number>): Route {
   const oif = entry.device === undefined ? undefined : indexes.get(entry.device);
   return {
@@ -203,7 +217,10 @@ function deleteEntry(b: RtBatch, entry: FabricEntry, indexes: ReadonlyMap<string
   const index = 'device' in entry && entry.device !== undefined ? indexes.get(entry.device) : undefined;
   const missingOk = { missingOk: true } as const;
   if (entry.type === 'route') {
-    if (entry.device === undefined || index !== undefined) b.routes.del(routeOf(entry, indexes), missingOk);
+    if (entry.device !== undefined && index === undefined) return;
+    // Whatever its type is: somebody else may have used our protocol number.
+    const { type: _type, ...any } = routeOf(entry, indexes);
+    b.routes.del(any, missingOk);
   } else if (index === undefined) return;
   else if (entry.type === 'address') b.addresses.del({ index, address: entry.address }, missingOk);
   else if (entry.type === 'neighbour') b.neighbours.del({ index, address: entry.address }, missingOk);
