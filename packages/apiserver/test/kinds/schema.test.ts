@@ -204,7 +204,8 @@ describe('openapiV3', () => {
     const patch = paths['/apis/apps/v1/namespaces/{namespace}/deployments/{name}']?.patch;
     expect(patch?.['x-kubernetes-group-version-kind']).toEqual({ group: 'apps', version: 'v1', kind: 'Deployment' });
     expect(patch?.['x-kubernetes-action']).toBe('patch');
-    expect((patch?.parameters as { name: string }[]).map((p) => p.name)).toContain('fieldValidation');
+    const parameters = (patch?.parameters ?? []) as { name: string }[];
+    expect(parameters.map((p) => p.name)).toContain('fieldValidation');
   });
 
   it('describes the kinds of the network', () => {
