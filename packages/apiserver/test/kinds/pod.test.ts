@@ -334,14 +334,12 @@ describe('update', () => {
   it('keeps podIP and podIPs in step, and the class of service', () => {
     const next = structuredClone(old);
     next.status = { phase: 'Running', podIP: '10.244.0.5', hostIPs: [{ ip: '10.0.0.1' }] };
-    steps
-      .strategy(PODS)
-      .prepareStatusUpdate?.(next, old, {
-        get: () => undefined,
-        list: () => [],
-        now: () => new Date(0),
-        dryRun: false,
-      });
+    steps.strategy(PODS).prepareStatusUpdate?.(next, old, {
+      get: () => undefined,
+      list: () => [],
+      now: () => new Date(0),
+      dryRun: false,
+    });
     expect(next.status).toEqual({
       phase: 'Running',
       podIP: '10.244.0.5',
