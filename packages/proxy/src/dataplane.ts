@@ -19,7 +19,7 @@ export interface Capabilities {
 export interface StartReport {
   /** Families whose rules were taken over as they are. */
   readonly adopted: readonly (4 | 6)[];
-  /** Why found rules could not be taken over; they are replaced by the first `apply` in one transaction. */
+  /** Why found rules could not be taken over; they are replaced in one transaction. */
   readonly replaced: readonly string[];
 }
 
@@ -32,15 +32,17 @@ export interface DataPlane {
   readonly name: string;
   readonly capabilities: Capabilities;
   /**
-   * Opens the kernel and looks at what an earlier agent left. Changes nothing: traffic goes on as it was until the
-   * first `apply`, which must bring the whole plan.
+   * Opens the kernel and looks at what an earlier agent left. Changes nothing: traffic goes on as it was. The plan then
+   * comes by one or more calls of `apply`, and `complete` says that it is all there.
    */
   start(): Promise<StartReport>;
   /**
    * Leads the kernel from the applied plan to the next one, in one transaction. `applied` is the plan before `diff`.
-   * Rejects with the kernel unchanged.
+   * Rejects with the kernel unchanged. Before `complete`, nothing that an earlier agent left is taken away.
    */
   apply(diff: Diff<Planned>, applied: Plan<Planned>): Promise<void>;
+  /** The whole plan has been applied once: what an earlier agent left and the plan does not ask for goes. */
+  complete(applied: Plan<Planned>): Promise<void>;
   /** Compares the kernel with the plan and repairs it. Returns how many elements were wrong. */
   audit(applied: Plan<Planned>): Promise<number>;
   /** Lets go of the kernel. What was applied stays in effect. */

@@ -57,7 +57,7 @@ function nodePortScope(texts: NodePortAddresses): NodePortScope {
 export function familiesOf(options: Pick<TableOptions, 'clusterCidrs' | 'serviceCidrs'>): Family[] {
   const all = [...blocks('clusterCidrs', options.clusterCidrs), ...blocks('serviceCidrs', options.serviceCidrs)];
   const families = new Set(all.map((prefix) => prefix.ip.family));
-  return families.size === 0 ? [4] : [...families].sort();
+  return families.size === 0 ? [4] : [...families].sort((a, b) => a - b);
 }
 
 /** One table configuration per family. Throws WeftError that names the field at fault. */

@@ -6,7 +6,6 @@ import { type Diff, type Logger, type LoopState, Metrics, type Plan, PlanLoop, s
 import { UdpCleaner } from './conntrack/cleaner.ts';
 import type { DataPlane } from './dataplane.ts';
 import { ProxyMetrics } from './metrics.ts';
-import { NODE_UNIT } from './model/compile.ts';
 import { type NodeFacts, nodeFacts } from './model/node.ts';
 import { PROXY_SELECTOR, slimService, type SlimService, slimSlice, type SlimSlice } from './model/slim.ts';
 import type { Planned } from './model/types.ts';
@@ -58,7 +57,8 @@ export interface ProxyHealth {
 /** kube-proxy calls itself unhealthy when a change waits for two sync periods. */
 const HEALTH_TIMEOUT_MS = 60_000;
 const AUDIT_MS = 300_000;
-const NO_CHANGE: Diff<Planned> = { added: new Map(), changed: new Map(), removed: new Map() };
+/** Units handed to the loop at a time while the world is loaded. */
+const LOAD_UNITS = 512;
 
 /** Informers that keep only what the proxy needs. Start them yourself, or hand them to several proxies. */
 export function proxyInformers(options: {
@@ -124,6 +124,8 @@ export class ServiceProxy {
   #serviceChanges = 0;
   #endpointChanges = 0;
   #applied = false;
+  /** The sources have shown what there is. */
+  #loading = false;
   #stopping: Promise<void> | undefined;
   #resolveSynced!: () => void;
   #rejectSynced!: (reason: unknown) => void;
@@ -193,7 +195,6 @@ export class ServiceProxy {
 
   /** Starts to follow the sources, which the caller starts. `signal` stops it; the rules stay in effect. */
   async start(signal: AbortSignal): Promise<void> {
-    this.#loop.hold();
     const report = await this.dataPlane.start();
     for (const why of report.replaced) this.#log.warn('replacing rules that cannot be continued from', { why });
     if (report.adopted.length > 0)
@@ -236,9 +237,8 @@ export class ServiceProxy {
     let missing = node === undefined ? 2 : 3;
     const synced = (): void => {
       missing -= 1;
-      if (missing === 0) void this.#release();
+      if (missing === 0) void this.#load();
     };
-    this.#touch([NODE_UNIT]);
     if (node !== undefined) {
       const set = (object: Node | NodeFacts): void => {
         const facts = 'metadata' in object ? nodeFacts(object) : object;
@@ -249,7 +249,7 @@ export class ServiceProxy {
     const changed = (service: SlimService, next: SlimService | undefined): void => {
       this.#serviceChanges += 1;
       this.#metrics.serviceChanged(this.#serviceChanges);
-      this.#touch([this.#world.setService(`${service.namespace}/${service.name}`, next)]);
+      this.#touch([this.#world.setService(service.key, next)]);
     };
     this.#detach.push(
       services.on({
@@ -262,7 +262,7 @@ export class ServiceProxy {
     const sliced = (before: SlimSlice | undefined, after: SlimSlice | undefined): void => {
       this.#endpointChanges += 1;
       this.#metrics.endpointsChanged(this.#endpointChanges);
-      if (after?.trigger !== undefined && after.trigger > this.#startedAt) {
+      if (after !== undefined && after.trigger > this.#startedAt) {
         this.#triggers.push({ at: after.trigger, runs: this.#loop.state.applies });
       }
       this.#touch(this.#world.setSlice(before, after));
@@ -278,16 +278,34 @@ export class ServiceProxy {
   }
 
   #touch(units: readonly string[]): void {
+    // Until all sources have shown what there is, nothing can be said of any unit.
+    if (!this.#loading) return;
     if (units.length > 0 && this.#loop.state.pending === 0) this.#pendingSince = Date.now();
     for (const unit of units) this.#loop.touch(unit);
   }
 
-  async #release(): Promise<void> {
-    this.#loop.release();
-    await this.#loop.idle();
-    // A world without entries is a world all the same: what an earlier run left for it has to go.
-    if (!this.#applied && this.#stopping === undefined && this.#loop.state.failures === 0) {
-      await this.#apply(NO_CHANGE).catch((error: unknown) => this.#log.error('apply failed', { error }));
+  /** Brings the whole world into effect, piece by piece: at no time is all of it in the making. */
+  async #load(): Promise<void> {
+    this.#loading = true;
+    const units = this.#world.units();
+    for (let i = 0; i < units.length && this.#stopping === undefined; i += LOAD_UNITS) {
+      for (const unit of units.slice(i, i + LOAD_UNITS)) this.#loop.touch(unit);
+      await this.#loop.idle();
+    }
+    await this.#complete();
+  }
+
+  async #complete(): Promise<void> {
+    for (let delay = 100; this.#stopping === undefined; delay = Math.min(delay * 2, 30_000)) {
+      try {
+        await this.dataPlane.complete(this.#loop.applied);
+        this.#applied = true;
+        this.#resolveSynced();
+        return;
+      } catch (error) {
+        this.#log.error('cannot remove what an earlier run left', { error, retryInMs: delay });
+        await new Promise((resolve) => setTimeout(resolve, delay).unref());
+      }
     }
   }
 
@@ -312,10 +330,6 @@ export class ServiceProxy {
       this.#metrics.programmed(Math.max(0, now - at) / 1000);
     }
     this.#cleaner.note(diff);
-    if (!this.#applied) {
-      this.#applied = true;
-      this.#resolveSynced();
-    }
   }
 
   #countNoLocal(): void {

@@ -149,6 +149,7 @@ describe('compiled nftables state', () => {
           const next = new FamilyState(CONFIG);
           next.adopt(kernel.found(), 10_000);
           expect(next.update(feed.whole(), 10_000).count).toBe(0);
+          expect(next.complete(10_000).count).toBe(0);
         });
       }),
       { numRuns: 60 },
@@ -169,6 +170,7 @@ describe('compiled nftables state', () => {
         const next = new FamilyState(CONFIG);
         next.adopt(kernel.found(), 10_000);
         kernel.apply(next.update(feed.whole(), 10_000));
+        kernel.apply(next.complete(10_000));
         kernel.apply(next.sweep(20_000));
         const keys = frontendKeys([...feed.applied.values()].map((e) => e.value));
         expect(meaning(kernel, keys)).toEqual(meaning(coldStart(feed), keys));

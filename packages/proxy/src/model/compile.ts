@@ -1,16 +1,33 @@
 import { type Family, formatPrefix, parsePrefix, prefixContains } from '@weft/net';
-import type { Entry } from '@weft/plan';
+import type { Entry, Provenance } from '@weft/plan';
 import { candidates, selectBackends } from './endpoints.ts';
 import { type NodeFacts, primaryAddresses } from './node.ts';
 import { formatAddress, type Packed, packAddress, unpackIp } from './packed.ts';
 import type { SlimPort, SlimService, SlimSlice } from './slim.ts';
 import { type Frontend, type FrontendKind, frontendKey, type Planned, planKey, type ServicePort } from './types.ts';
 
+/** An entry whose cause is worked out when somebody asks: there are tens of thousands. */
+class PortEntry implements Entry<ServicePort> {
+  readonly value: ServicePort;
+  readonly #field: string;
+
+  constructor(value: ServicePort, field: string) {
+    this.value = value;
+    this.#field = field;
+  }
+
+  get cause(): Provenance {
+    const [namespace = '', name = ''] = this.value.service.split('/');
+    return { kind: 'Service', namespace, name, field: this.#field };
+  }
+}
+
 /** Unit of the plan that holds what comes from this node alone. Service units are `ns/name`. */
 export const NODE_UNIT = 'node';
 
 const PORT_FIELDS = Array.from({ length: 64 }, (_, i) => `spec.ports[${i}]`);
 const NODE_PORT_FIELDS = PORT_FIELDS.map((field) => `${field}.nodePort`);
+const EVERYONE: readonly string[] = [];
 const CLUSTER_IP_FIELDS = ['spec.clusterIPs[0]', 'spec.clusterIPs[1]'] as const;
 
 function portField(index: number): string {
@@ -44,7 +61,8 @@ function frontends(service: SlimService, port: SlimPort, index: number, family: 
   if (port.nodePort > 0) {
     add('NodePort', '', port.nodePort, NODE_PORT_FIELDS[index] ?? `${portField(index)}.nodePort`);
   }
-  return out;
+  // A list that grew holds room for a dozen more.
+  return out.slice();
 }
 
 /**
@@ -52,13 +70,18 @@ function frontends(service: SlimService, port: SlimPort, index: number, family: 
  * holds every address. A range that holds an address of this node lets the node reach the balancer's address itself,
  * with that address as its source.
  */
-function sourceRanges(service: SlimService, family: Family, node: NodeFacts, list: readonly Frontend[]): string[] {
+function sourceRanges(
+  service: SlimService,
+  family: Family,
+  node: NodeFacts,
+  list: readonly Frontend[],
+): readonly string[] {
   const out = new Set<string>();
   let ownNode = false;
   for (const text of service.external?.sourceRanges ?? []) {
     const prefix = parsePrefix(text);
     if (prefix === undefined || prefix.ip.family !== family) continue;
-    if (prefix.length === 0) return [];
+    if (prefix.length === 0) return EVERYONE;
     out.add(formatPrefix(prefix));
     ownNode ||= node.addresses.some((a) => a.length === prefix.ip.bytes.length && prefixContains(prefix, unpackIp(a)));
   }
@@ -67,7 +90,7 @@ function sourceRanges(service: SlimService, family: Family, node: NodeFacts, lis
       if (f.kind === 'LoadBalancerIP') out.add(`${formatAddress(f.key.slice(0, -3))}/${family === 4 ? 32 : 128}`);
     }
   }
-  return [...out].sort();
+  return out.size === 0 ? EVERYONE : [...out].sort();
 }
 
 function servicePort(
@@ -92,8 +115,7 @@ function servicePort(
   return {
     type: 'ServicePort',
     family,
-    namespace: service.namespace,
-    name: service.name,
+    service: service.key,
     portName: port.name,
     protocol: port.protocol,
     frontends: list,
@@ -106,7 +128,7 @@ function servicePort(
     // With the Local policy a pod of another node may come in through this one, and its source is kept.
     hairpin: external === 'Local' ? backends.allAddresses : backends.hereAddresses,
     affinitySeconds: service.affinitySeconds,
-    sourceRanges: reachable ? sourceRanges(service, family, node, list) : [],
+    sourceRanges: reachable ? sourceRanges(service, family, node, list) : EVERYONE,
     healthCheckNodePort,
     localReady: healthCheckNodePort > 0 ? backends.localReady : 0,
   };
@@ -127,10 +149,7 @@ export function compileService(
       const key = planKey(value);
       // Two ports of one name and protocol are refused by the API server; the first one stands.
       if (plan.has(key)) continue;
-      plan.set(key, {
-        value,
-        cause: { kind: 'Service', namespace: service.namespace, name: service.name, field: portField(index) },
-      });
+      plan.set(key, new PortEntry(value, portField(index)));
     }
   }
   return plan;

@@ -26,8 +26,8 @@ export interface SlimExternal {
 }
 
 export interface SlimService {
-  readonly namespace: string;
-  readonly name: string;
+  /** `ns/name`. */
+  readonly key: string;
   /** Packed ClusterIP per family, '' when the Service has none. */
   readonly ip4: Packed;
   readonly ip6: Packed;
@@ -65,12 +65,12 @@ export interface SlimSlice {
   readonly addresses: Packed;
   /** One char of condition bits per endpoint. */
   readonly flags: string;
-  /** Zones hinted at, comma separated, one text per endpoint; absent when the slice hints at none. */
-  readonly zones?: readonly string[];
+  /** Zones hinted at, comma separated, one text per endpoint; undefined when the slice hints at none. */
+  readonly zones: readonly string[] | undefined;
   /** Nodes hinted at, likewise. */
-  readonly nodes?: readonly string[];
-  /** endpoints.kubernetes.io/last-change-trigger-time, milliseconds since the epoch. */
-  readonly trigger?: number;
+  readonly nodes: readonly string[] | undefined;
+  /** endpoints.kubernetes.io/last-change-trigger-time, milliseconds since the epoch; 0 when not given. */
+  readonly trigger: number;
 }
 
 const PROXY_NAME_LABEL = 'service.kubernetes.io/service-proxy-name';
@@ -99,9 +99,10 @@ function shared<T extends object>(list: readonly T[]): readonly T[] {
   const key = JSON.stringify(list);
   const known = portLists.get(key);
   if (known !== undefined) return known as readonly T[];
-  // NodePorts make lists unique: such a cache would only grow.
-  if (portLists.size < 512) portLists.set(key, list);
-  return list;
+  // A list that grew holds room for a dozen more.
+  const exact = list.slice();
+  if (portLists.size < 1024) portLists.set(key, exact);
+  return exact;
 }
 
 /**
@@ -132,12 +133,12 @@ export function slimService(service: Service): SlimService | undefined {
   }
   const affinity = spec.sessionAffinity === 'ClientIP';
   return {
-    namespace: metadata.namespace ?? '',
-    name: metadata.name,
+    key: flat(`${metadata.namespace ?? ''}/${metadata.name}`),
     ip4,
     ip6,
     first: (ips[0] as string).includes(':') ? 6 : 4,
-    ports: shared(ports),
+    // NodePorts make lists unique: they would only fill the table.
+    ports: ports.some((port) => port.nodePort > 0) ? ports.slice() : shared(ports),
     internal: spec.internalTrafficPolicy === 'Local' ? 'Local' : 'Cluster',
     externalPolicy: spec.externalTrafficPolicy === 'Local' ? 'Local' : 'Cluster',
     affinitySeconds: affinity ? (spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? DEFAULT_AFFINITY_SECONDS) : 0,
@@ -214,9 +215,9 @@ export function slimSlice(nodeName: string): (slice: EndpointSlice) => SlimSlice
       ports: shared(ports),
       addresses: flat(addresses),
       flags: flat(flags),
-      ...(zones.some((z) => z !== '') ? { zones } : {}),
-      ...(nodes.some((n) => n !== '') ? { nodes } : {}),
-      ...(Number.isNaN(trigger) ? {} : { trigger }),
+      zones: zones.some((z) => z !== '') ? zones : undefined,
+      nodes: nodes.some((n) => n !== '') ? nodes : undefined,
+      trigger: Number.isNaN(trigger) ? 0 : trigger,
     };
   };
 }

@@ -1,5 +1,5 @@
 import type { Family } from '@weft/net';
-import type { Packed } from './packed.ts';
+import { flat, type Packed } from './packed.ts';
 
 export type Protocol = 'TCP' | 'UDP' | 'SCTP';
 export type TrafficPolicy = 'Cluster' | 'Local';
@@ -24,8 +24,8 @@ export interface Frontend {
 export interface ServicePort {
   readonly type: 'ServicePort';
   readonly family: Family;
-  readonly namespace: string;
-  readonly name: string;
+  /** `ns/name` of the Service. */
+  readonly service: string;
   /** Name of the port, '' when it has none. */
   readonly portName: string;
   readonly protocol: Protocol;
@@ -87,11 +87,12 @@ export function frontendProtocol(key: Packed): number {
 }
 
 /** `ns/name` or `ns/name:port`, as kube-proxy names service ports. */
-export function servicePortName(port: Pick<ServicePort, 'namespace' | 'name' | 'portName'>): string {
-  return port.portName === '' ? `${port.namespace}/${port.name}` : `${port.namespace}/${port.name}:${port.portName}`;
+export function servicePortName(port: Pick<ServicePort, 'service' | 'portName'>): string {
+  return port.portName === '' ? port.service : `${port.service}:${port.portName}`;
 }
 
 /** Key of a service port in a plan: unique among ports, protocols and families. */
-export function planKey(port: Pick<ServicePort, 'namespace' | 'name' | 'portName' | 'protocol' | 'family'>): string {
-  return `${servicePortName(port)}/${port.protocol}/${port.family}`;
+export function planKey(port: Pick<ServicePort, 'service' | 'portName' | 'protocol' | 'family'>): string {
+  // Keys live as long as their Service; left as the tree of their parts each would cost 400 bytes.
+  return flat(`${servicePortName(port)}/${port.protocol}/${port.family}`);
 }

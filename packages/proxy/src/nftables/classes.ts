@@ -96,7 +96,7 @@ export class ClassTable {
 
   /** Removes classes that nothing has led to for a second. */
   sweep(now: number, changes: Changes): void {
-    for (const record of [...this.#byName.values()]) {
+    for (const record of this.#byName.values()) {
       if (record.users > 0 || record.idleSince + REUSE_DELAY_MS > now) continue;
       this.#byName.delete(record.name);
       this.#byNumber.delete(record.number);

@@ -20,17 +20,19 @@ export interface NftablesOptions {
   readonly now?: () => number;
 }
 
-/** One family, and what the next transaction has to do before anything else. */
+/** One family's table. */
 interface FamilyTable {
   readonly config: LayoutConfig;
   state: FamilyState;
   /**
-   * `ready`: the state is the image of the kernel. `adopt`: the whole plan must come next, and only differences are
-   * written. `create` and `replace`: likewise, and the table is written anew in the same transaction. `unknown`: a
-   * transaction failed, and what the kernel holds must be read first.
+   * `live`: the state is the image of what the kernel has. `absent`: the table is made with the next transaction.
+   * `foreign`: something is there that cannot be continued from; it serves until the whole plan can take its place in
+   * one transaction. `unknown`: a transaction failed, and what the kernel has must be read first.
    */
-  phase: 'ready' | 'adopt' | 'create' | 'replace' | 'unknown';
+  phase: 'live' | 'absent' | 'foreign' | 'unknown';
 }
+
+const NO_CHANGE: Diff<Planned> = { added: new Map(), changed: new Map(), removed: new Map() };
 
 /**
  * Services by nftables, in the flat layout of the README: one data-map element per frontend and endpoint, a few shared
@@ -52,6 +54,8 @@ export class NftablesDataPlane implements DataPlane {
   readonly #now: () => number;
   readonly #tables: FamilyTable[];
   #nft: Nft | undefined;
+  /** The whole plan has been applied once. */
+  #complete = false;
   #sweeper: NodeJS.Timeout | undefined;
   /** Transactions one after the other: each is compiled against the state that the one before has left. */
   #last: Promise<unknown> = Promise.resolve();
@@ -60,7 +64,7 @@ export class NftablesDataPlane implements DataPlane {
     this.#options = options;
     this.#log = options.log ?? silentLogger;
     this.#now = options.now ?? (() => performance.now());
-    this.#tables = options.tables.map((config) => ({ config, state: new FamilyState(config), phase: 'create' }));
+    this.#tables = options.tables.map((config) => ({ config, state: new FamilyState(config), phase: 'absent' as const }));
   }
 
   async start(): Promise<StartReport> {
@@ -77,28 +81,28 @@ export class NftablesDataPlane implements DataPlane {
 
   apply(diff: Diff<Planned>, applied: Plan<Planned>): Promise<void> {
     return this.#serial(async () => {
-      for (const table of this.#tables) if (table.phase === 'unknown') await this.#read(table);
-      const fresh = this.#tables.some((table) => table.phase !== 'ready');
-      const whole = fresh ? wholePlan(diff, applied) : diff;
-      await this.#write((table) => table.state.update(table.phase === 'ready' ? diff : whole, this.#now()));
+      if (await this.#recover()) await this.#rebuild(wholePlan(diff, applied));
+      else await this.#write((table) => (table.phase === 'foreign' ? undefined : [table.state.update(diff, this.#now())]));
+    });
+  }
+
+  complete(applied: Plan<Planned>): Promise<void> {
+    return this.#serial(async () => {
+      const lost = await this.#recover();
+      this.#complete = true;
+      const whole = wholePlan(NO_CHANGE, applied);
+      await this.#write((table) => {
+        const now = this.#now();
+        const first = lost || table.phase === 'foreign' ? [table.state.update(whole, now)] : [];
+        return [...first, table.state.complete(now)];
+      });
     });
   }
 
   audit(applied: Plan<Planned>): Promise<number> {
     return this.#serial(async () => {
-      let wrong = 0;
-      for (const table of this.#tables) {
-        const read = await this.#read(table);
-        if (read.state === 'foreign') this.#log.warn('the table was changed by something else', { why: read.why });
-        if (read.state !== 'ours') wrong += 1;
-      }
-      const whole = wholePlan({ added: new Map(), changed: new Map(), removed: new Map() }, applied);
-      await this.#write((table) => {
-        const changes = table.state.update(whole, this.#now());
-        if (table.phase === 'adopt') wrong += changes.count;
-        return changes;
-      });
-      return wrong;
+      for (const table of this.#tables) await this.#read(table);
+      return this.#rebuild(wholePlan(NO_CHANGE, applied));
     });
   }
 
@@ -116,37 +120,64 @@ export class NftablesDataPlane implements DataPlane {
     for (const family of ['ip', 'ip6'] as const) batch.destroyTable({ family, name: TABLE });
     await nft.commit(batch);
     if (this.#nft === undefined) nft.close();
-    for (const table of this.#tables) Object.assign(table, { state: new FamilyState(table.config), phase: 'create' });
+    for (const table of this.#tables) Object.assign(table, { state: new FamilyState(table.config), phase: 'absent' });
   }
 
   async #read(table: FamilyTable): Promise<Readback> {
     const read = await readTable(this.#open(), table.config);
-    const before = table.phase === 'ready' ? table.state : undefined;
+    const before = table.phase === 'live' && this.#complete ? table.state : undefined;
     table.state = new FamilyState(table.config);
     if (read.state === 'ours') table.state.adopt(read.found, this.#now(), before);
-    table.phase = read.state === 'ours' ? 'adopt' : read.state === 'foreign' ? 'replace' : 'create';
+    if (read.state === 'foreign') this.#log.warn('the table cannot be continued from', { why: read.why });
+    table.phase = read.state === 'ours' ? 'live' : read.state;
     return read;
   }
 
-  /** One transaction over all families. */
-  async #write(compile: (table: FamilyTable) => Changes): Promise<void> {
+  /** After a failed transaction: reads what the kernel has. True when it did, and the whole plan must be compared. */
+  async #recover(): Promise<boolean> {
+    if (!this.#tables.some((table) => table.phase === 'unknown')) return false;
+    for (const table of this.#tables) await this.#read(table);
+    return true;
+  }
+
+  /** Leads tables that were just read to the plan. Returns how much of them was wrong. */
+  async #rebuild(whole: Diff<Planned>): Promise<number> {
+    let wrong = 0;
+    await this.#write((table) => {
+      if (table.phase === 'foreign' && !this.#complete) return undefined;
+      const now = this.#now();
+      const changes = [table.state.update(whole, now)];
+      if (this.#complete) changes.push(table.state.complete(now));
+      wrong += table.phase === 'live' ? changes.reduce((sum, change) => sum + change.count, 0) : 1;
+      return changes;
+    });
+    return wrong;
+  }
+
+  /** One transaction over all families; `compile` returns undefined for a table that is left as it is. */
+  async #write(compile: (table: FamilyTable) => readonly Changes[] | undefined): Promise<void> {
     const batch = new NftBatch();
+    const written: FamilyTable[] = [];
+    // Where one message cannot hold it, a new table may come in pieces: nothing depends on it yet.
+    let allowSplit = true;
     for (const table of this.#tables) {
+      const changes = compile(table);
+      if (changes === undefined) continue;
       const { config, state, phase } = table;
-      if (phase === 'replace') batch.destroyTable({ family: nftFamily(config.family), name: TABLE });
-      if (phase === 'create' || phase === 'replace') encodeTable(batch, config, state.text);
-      encodeChanges(batch, compile(table), state.text);
+      if (phase === 'foreign') batch.destroyTable({ family: nftFamily(config.family), name: TABLE });
+      if (phase === 'foreign' || phase === 'absent') encodeTable(batch, config, state.text);
+      for (const change of changes) encodeChanges(batch, change, state.text);
+      allowSplit &&= phase === 'absent';
+      written.push(table);
     }
     try {
-      // Where one message cannot hold it, a new table may come in pieces: nothing depends on it yet.
-      const isNew = this.#tables.every((table) => table.phase === 'create');
-      if (batch.count > 0) await this.#open().commit(batch, { allowSplit: isNew });
+      if (batch.count > 0) await this.#open().commit(batch, { allowSplit });
     } catch (error) {
       for (const table of this.#tables) table.phase = 'unknown';
       throw error;
     }
-    for (const table of this.#tables) {
-      table.phase = 'ready';
+    for (const table of written) {
+      table.phase = 'live';
       for (const port of table.state.takeRefused()) {
         this.#log.error('no class left, the Service refuses connections', { servicePort: port });
       }
@@ -161,8 +192,8 @@ export class NftablesDataPlane implements DataPlane {
       if (this.#nft === undefined) return;
       this.#serial(async () => {
         // Not in the middle of finding out what the kernel holds.
-        if (this.#tables.some((table) => table.phase !== 'ready')) return;
-        await this.#write((table) => table.state.sweep(this.#now()));
+        if (this.#tables.some((table) => table.phase !== 'live')) return;
+        await this.#write((table) => [table.state.sweep(this.#now())]);
       }).catch((error: unknown) => this.#log.warn('could not remove what is no longer used', { error }));
     }, REUSE_DELAY_MS + 50);
     this.#sweeper.unref();

@@ -95,8 +95,8 @@ export class FamilyState {
   }
 
   /**
-   * Starts from what the kernel holds. The next `update` must bring the whole plan: what it does not ask for is removed,
-   * what it asks for and is there stays untouched, ids included. `before` is the state that was thought to be the image
+   * Starts from what the kernel holds. The next calls of `update` bring the whole plan: what it asks for and is there
+   * stays untouched, ids included. What it does not ask for goes with `complete`. `before` is the state that was thought to be the image
    * of the kernel, when there is one: what rests in it goes on resting.
    */
   adopt(found: Found, now: number, before?: FamilyState): void {
@@ -131,10 +131,21 @@ export class FamilyState {
   update(diff: Diff<Planned>, now: number): Changes {
     const changes = new Changes(this.config.family);
     if (this.#found !== undefined) this.#claimFound(diff, this.#found);
-    for (const { value } of diff.removed.values()) this.#entry(value, undefined, now, changes);
-    for (const { from, to } of diff.changed.values()) this.#entry(from.value, to.value, now, changes);
-    for (const { value } of diff.added.values()) this.#entry(undefined, value, now, changes);
+    for (const [key, { value }] of diff.removed) this.#entry(key, value, undefined, now, changes);
+    for (const [key, { from, to }] of diff.changed) this.#entry(key, from.value, to.value, now, changes);
+    for (const [key, { value }] of diff.added) this.#entry(key, undefined, value, now, changes);
     this.#finish(now, changes);
+    return changes;
+  }
+
+  /** The plan has come as a whole: removes what was found and is not part of it. */
+  complete(now: number): Changes {
+    const changes = new Changes(this.config.family);
+    const found = this.#found;
+    this.#found = undefined;
+    this.#claims.clear();
+    if (found !== undefined) this.#removeFound(found, now, changes);
+    this.#writeSets(found !== undefined, changes);
     return changes;
   }
 
@@ -153,14 +164,14 @@ export class FamilyState {
     return changes;
   }
 
-  #entry(from: Planned | undefined, to: Planned | undefined, now: number, changes: Changes): void {
+  #entry(key: string, from: Planned | undefined, to: Planned | undefined, now: number, changes: Changes): void {
     const mine = (v: Planned | undefined): Planned | undefined => (v?.family === this.config.family ? v : undefined);
     const old = mine(from);
     const next = mine(to);
     if (next?.type === 'NodePortAddress') this.#nodePortIPs.add(next.address);
     if (old?.type === 'NodePortAddress') this.#nodePortIPs.release(old.address);
-    if (next?.type === 'ServicePort') this.#port(planKey(next), next, now, changes);
-    else if (old?.type === 'ServicePort') this.#port(planKey(old), undefined, now, changes);
+    if (next?.type === 'ServicePort') this.#port(key, next, now, changes);
+    else if (old?.type === 'ServicePort') this.#port(key, undefined, now, changes);
   }
 
   #port(key: string, next: ServicePort | undefined, now: number, changes: Changes): void {
@@ -305,10 +316,11 @@ export class FamilyState {
       this.#firewall.guard(key, guardOf(owner, key), now, changes);
     }
     this.#touched.clear();
-    const adopted = this.#found !== undefined;
-    if (adopted) this.#removeFound(this.#found as Found, now, changes);
-    this.#found = undefined;
     this.#claims.clear();
+    this.#writeSets(false, changes);
+  }
+
+  #writeSets(adopted: boolean, changes: Changes): void {
     const { sets } = changes;
     this.#hairpin.finish(
       adopted,
@@ -395,7 +407,7 @@ export class FamilyState {
     for (const key of found.frontends.keys()) {
       sets[key.length === 3 ? 'nodeports' : 'frontends'].removed.frontend(key);
     }
-    for (const key of [...this.#firewall.keys()]) {
+    for (const key of this.#firewall.keys()) {
       if (!this.#owners.has(key)) this.#firewall.guard(key, [], now, changes);
     }
     for (const id of found.local.keys()) sets.local.removed.u32(id);

@@ -64,7 +64,7 @@ export class Firewall {
   }
 
   sweep(now: number, changes: Changes): void {
-    for (const [chain, record] of [...this.#lists]) {
+    for (const [chain, record] of this.#lists) {
       if (record.users > 0 || record.idleSince + REUSE_DELAY_MS > now) continue;
       this.#lists.delete(chain);
       changes.firewallsRemoved.push(record.add);

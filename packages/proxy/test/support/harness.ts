@@ -78,5 +78,5 @@ export class Feed {
 }
 
 function unitOf(_key: string, entry: Entry<Planned>): string {
-  return entry.value.type === 'ServicePort' ? `${entry.value.namespace}/${entry.value.name}` : 'node';
+  return entry.value.type === 'ServicePort' ? entry.value.service : 'node';
 }
