@@ -54,7 +54,9 @@ program
   .addOption(outputOption())
   .action(async (options) => (await import('./commands/kubeconfig.ts')).kubeconfig(options));
 
-const node = program.command('node').description('nodes of a cluster');
+// A command line for a node is passed on as it is.
+program.enablePositionalOptions();
+const node = program.command('node').description('nodes of a cluster').enablePositionalOptions();
 node
   .command('exec <node> <command...>')
   .description('run a command on a node, as ssh would')
@@ -75,8 +77,6 @@ node
   .command('run <node>', { hidden: true })
   .requiredOption('--cluster <name>')
   .action(async (name, options) => (await import('./commands/run-node.ts')).runNode(name, options));
-program.enablePositionalOptions();
-node.enablePositionalOptions();
 
 const image = program.command('image').description('images that pods run');
 image
