@@ -1,0 +1,158 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { build } from 'esbuild';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { PodAttachment } from '../../src/index.ts';
+import { Bed, ipj, pings, sh } from './bed.ts';
+
+let bed: Bed;
+let agent: ChildProcess | undefined;
+
+beforeEach(async () => {
+  bed = await Bed.open();
+  // The server of the bed makes way for one that can be killed.
+  await bed.server.stop();
+  await build({
+    entryPoints: [join(import.meta.dirname, 'agent-process.ts')],
+    outfile: join(bed.dir, 'agent.mjs'),
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    external: ['koffi'],
+    nodePaths: [join(import.meta.dirname, '../../../../node_modules')],
+    logLevel: 'error',
+  });
+  await start();
+});
+afterEach(async () => {
+  await kill();
+  await bed.close();
+});
+
+async function start(): Promise<void> {
+  const args = [
+    `--net=${join(bed.dir, 'node')}`,
+    process.execPath,
+    join(bed.dir, 'agent.mjs'),
+    bed.socket,
+    join(bed.dir, 'state'),
+  ];
+  const env = { ...process.env, NODE_PATH: join(import.meta.dirname, '../../../../node_modules') };
+  agent = spawn('nsenter', args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env });
+  const [first] = await Promise.race([once(agent, 'message'), once(agent, 'exit')]);
+  if (first !== 'ready') throw new Error(`the agent ended at once: ${first}`);
+}
+
+async function kill(): Promise<void> {
+  if (agent === undefined || agent.exitCode !== null || agent.signalCode !== null) return;
+  const gone = once(agent, 'exit');
+  agent.kill('SIGKILL');
+  await gone;
+}
+
+async function ask(question: unknown): Promise<readonly PodAttachment[]> {
+  const answer = once(agent as ChildProcess, 'message');
+  (agent as ChildProcess).send(question as object);
+  return (await answer)[0] as PodAttachment[];
+}
+
+function veths(): string[] {
+  return ipj(join(bed.dir, 'node'), 'link')
+    .map((l) => String(l['ifname']))
+    .filter((name) => /^veth[0-9a-f]{8}$/.test(name));
+}
+
+/** Everything the node has must belong to an attachment, and every attachment must work. */
+async function expectConsistent(alive: readonly { netns: string; containerId: string }[]): Promise<void> {
+  const attachments = await ask('flush');
+  expect(attachments.map((a) => a.containerId).sort()).toEqual(alive.map((p) => p.containerId).sort());
+  const addresses = attachments.flatMap((a) => a.addresses);
+  expect(new Set(addresses).size).toBe(addresses.length);
+  expect(veths().sort()).toEqual(attachments.map((a) => a.link).sort());
+  const routes = sh(join(bed.dir, 'node'), 'ip', 'route').match(/^10\.244\.\S+/gm) ?? [];
+  expect(routes.sort()).toEqual(addresses.sort());
+  for (const { netns, containerId } of alive) {
+    const [mine] = attachments.find((a) => a.containerId === containerId)?.addresses ?? [];
+    expect(sh(netns, 'ip', '-4', '-br', 'addr', 'show', 'dev', 'eth0')).toContain(`${mine}/32`);
+  }
+}
+
+describe('kill -9 of the agent', () => {
+  it('in the middle of ADD leaks no address, doubles none and leaves no link', async () => {
+    const alive: { netns: string; containerId: string; ifname: string }[] = [];
+    for (let round = 0; round < 8; round++) {
+      const pods = Array.from({ length: 4 }, () => bed.pod());
+      const adds = pods.map((pod) =>
+        bed.runtime.add(bed.list(), pod).then(
+          () => alive.push(pod),
+          () => undefined,
+        ),
+      );
+      await sleep(5 + 6 * round);
+      await kill();
+      await Promise.all(adds);
+      await start();
+      // What failed for the runtime may have been done when the agent died: as after any failed ADD, it calls DEL.
+      for (const pod of pods) if (!alive.includes(pod)) await bed.runtime.del(bed.list(), pod);
+      await expectConsistent(alive);
+    }
+    for (const pod of alive) expect(pings(pod.netns, '192.0.2.10')).toBe(true);
+  });
+
+  it('in the middle of DEL frees everything once, and a later DEL succeeds', async () => {
+    for (let round = 0; round < 6; round++) {
+      const pods = Array.from({ length: 4 }, () => bed.pod());
+      for (const pod of pods) await bed.runtime.add(bed.list(), pod);
+      const dels = pods.map((pod) =>
+        bed.runtime.del(bed.list(), pod).then(
+          () => true,
+          () => false,
+        ),
+      );
+      await sleep(4 + 3 * round);
+      await kill();
+      const done = await Promise.all(dels);
+      await start();
+      for (const [i, pod] of pods.entries()) {
+        if (!done[i]) await bed.runtime.del(bed.list(), pod);
+      }
+      await expectConsistent([]);
+    }
+  });
+
+  it('keeps pods that run, and frees those whose sandbox the runtime no longer knows', async () => {
+    const [a, b] = [bed.pod(), bed.pod()];
+    await bed.runtime.add(bed.list(), a);
+    await bed.runtime.add(bed.list(), b);
+    await kill();
+    await start();
+    await expectConsistent([a, b]);
+    await ask([{ containerId: a.containerId, ifname: '' }]);
+    await expectConsistent([a]);
+    await ask([]);
+    await expectConsistent([]);
+  });
+
+  it('answers "try again later" while no agent is there', async () => {
+    await kill();
+    await expect(bed.runtime.add(bed.list(), bed.pod())).rejects.toMatchObject({ cniCode: 11 });
+    await expect(bed.runtime.status(bed.list())).rejects.toMatchObject({ cniCode: 50 });
+  });
+});
+
+describe('a lost state directory', () => {
+  it('does not cost running pods their addresses', async () => {
+    const [a, b] = [bed.pod(), bed.pod()];
+    await bed.runtime.add(bed.list(), a);
+    await kill();
+    sh(join(bed.dir, 'node'), 'rm', '-r', join(bed.dir, 'state'));
+    await start();
+    await bed.runtime.add(bed.list(), b);
+    await expectConsistent([a, b]);
+    await bed.runtime.del(bed.list(), a);
+    await expectConsistent([b]);
+  });
+});
