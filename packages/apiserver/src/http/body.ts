@@ -7,19 +7,22 @@ import { mediaType } from './negotiate.ts';
 /** The limit of kube-apiserver (`MaxRequestBodyBytes`). */
 export const MAX_BODY = 3 * 1024 * 1024;
 
-/** Reads a request's body. Throws 413 above the limit. */
-export async function readBody(request: IncomingMessage): Promise<Buffer> {
-  const tooLarge = (): StatusError =>
-    new StatusError(failure('RequestEntityTooLarge', `Request entity too large: limit is ${MAX_BODY}`));
-  if (Number(request.headers['content-length'] ?? 0) > MAX_BODY) throw tooLarge();
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > MAX_BODY) throw tooLarge();
-    chunks.push(chunk);
-  }
-  return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
+/** Reads a request's body. Throws 413 above the limit; the rest is then read and dropped, so that the answer arrives. */
+export function readBody(request: IncomingMessage): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    request.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      if (size <= MAX_BODY) chunks.push(chunk);
+      else {
+        chunks.length = 0;
+        reject(new StatusError(failure('RequestEntityTooLarge', `Request entity too large: limit is ${MAX_BODY}`)));
+      }
+    });
+    request.on('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)));
+    request.on('error', reject);
+  });
 }
 
 export interface DecodedBody {

@@ -77,8 +77,11 @@ function fail(
     response.destroy();
     return;
   }
-  // What is left of the body would be taken for the next request.
-  if (!request.complete) response.setHeader('Connection', 'close');
+  // An unread body would be taken for the next request, and closing at once could lose the answer.
+  if (!request.complete) {
+    response.setHeader('Connection', 'close');
+    request.resume();
+  }
   sendStatus(response, status, wantsPretty(request, query));
 }
 
