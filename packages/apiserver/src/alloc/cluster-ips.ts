@@ -56,13 +56,12 @@ export class ClusterIpRange {
 
   /** Takes the address for `owner`, or says why not. Taking one's own again is fine. */
   take(ip: string, owner: string): IpRefusal | undefined {
-    const refusal = this.check(ip, owner);
+    const refusal = this.#check(ip, owner);
     if (refusal === undefined) this.#range.take(this.#offset(ip) as number, owner);
     return refusal;
   }
 
-  /** What `take` would answer. */
-  check(ip: string, owner: string): IpRefusal | undefined {
+  #check(ip: string, owner: string): IpRefusal | undefined {
     const offset = this.#offset(ip);
     if (offset === undefined) {
       const range = formatPrefix(this.#prefix);
@@ -75,12 +74,6 @@ export class ClusterIpRange {
   /** Takes any free address; undefined when there is none. */
   next(owner: string): string | undefined {
     const offset = this.#range.next(owner);
-    return offset === undefined ? undefined : this.#address(offset);
-  }
-
-  /** An address `next` would give, without taking it. */
-  peek(): string | undefined {
-    const offset = this.#range.peek();
     return offset === undefined ? undefined : this.#address(offset);
   }
 

@@ -29,24 +29,17 @@ export class NodePortRange {
 
   /** Takes the port for `owner`, or says why not in Kubernetes' words. Taking one's own again is fine. */
   take(port: number, owner: string): string | undefined {
-    const refusal = this.check(port, owner);
+    const refusal = this.#check(port, owner);
     if (refusal === undefined) this.#range.take(port - this.#first, owner);
     return refusal;
   }
 
-  /** What `take` would answer. */
-  check(port: number, owner: string): string | undefined {
+  #check(port: number, owner: string): string | undefined {
     if (port < this.#first || port > this.#last) {
       return `provided port is not in the valid range. The range of valid ports is ${this.#first}-${this.#last}`;
     }
     const holder = this.#range.ownerOf(port - this.#first);
     return holder === undefined || holder === owner ? undefined : 'provided port is already allocated';
-  }
-
-  /** A free port that is not in `except`, without taking it. */
-  peek(except: ReadonlySet<number>): number | undefined {
-    const n = this.#range.peek(new Set([...except].map((port) => port - this.#first)));
-    return n === undefined ? undefined : n + this.#first;
   }
 
   /** Takes any free port; undefined when there is none. */

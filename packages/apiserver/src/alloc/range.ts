@@ -35,19 +35,13 @@ export class BandedRange {
     return true;
   }
 
-  /** A number nobody holds and that is not in `except`, without taking it; undefined when there is none. */
-  peek(except: ReadonlySet<number> = new Set()): number | undefined {
-    const usedUpper = this.#owners.size - this.#usedReserved;
-    if (usedUpper < this.#size - this.#reserved) {
-      const upper = this.#scan(this.#reserved, this.#size, this.#cursor, except);
-      if (upper !== undefined) return upper;
-    }
-    return this.#scan(0, this.#reserved, 0, except);
-  }
-
   /** Takes a number nobody holds; undefined when the range is full. */
   next(owner: string): number | undefined {
-    const n = this.peek();
+    const usedUpper = this.#owners.size - this.#usedReserved;
+    const n =
+      usedUpper < this.#size - this.#reserved
+        ? this.#scan(this.#reserved, this.#size, this.#cursor)
+        : this.#scan(0, this.#reserved, 0);
     if (n === undefined) return undefined;
     this.take(n, owner);
     if (n >= this.#reserved) this.#cursor = n + 1;
@@ -67,11 +61,10 @@ export class BandedRange {
     this.#cursor = this.#reserved;
   }
 
-  #scan(low: number, high: number, start: number, except: ReadonlySet<number>): number | undefined {
+  #scan(low: number, high: number, start: number): number | undefined {
     const from = start >= low && start < high ? start : low;
-    const isFree = (n: number): boolean => !this.#owners.has(n) && !except.has(n);
-    for (let n = from; n < high; n++) if (isFree(n)) return n;
-    for (let n = low; n < from; n++) if (isFree(n)) return n;
+    for (let n = from; n < high; n++) if (!this.#owners.has(n)) return n;
+    for (let n = low; n < from; n++) if (!this.#owners.has(n)) return n;
     return undefined;
   }
 }

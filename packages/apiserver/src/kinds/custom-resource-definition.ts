@@ -8,7 +8,7 @@ import { checkEnum, checkImmutable, checkRule } from './validate/values.ts';
 function defaults(definition: CustomResourceDefinition): void {
   const spec = (definition.spec ??= {} as CustomResourceDefinition['spec']);
   const names = (spec.names ??= { kind: '', plural: '' });
-  names.singular ||= names.kind.toLowerCase();
+  names.singular ||= (names.kind ?? '').toLowerCase();
   if (!names.listKind && names.kind) names.listKind = `${names.kind}List`;
   spec.conversion ??= { strategy: 'None' };
 }

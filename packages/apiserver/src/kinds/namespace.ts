@@ -1,8 +1,10 @@
-import type { Namespace } from '@weft/kube';
+import { type Namespace, resources, statusErrors } from '@weft/kube';
 import { type KindRules, keepsStatus, rules } from './strategy.ts';
 import { checkRule } from './validate/values.ts';
 import { qualifiedName } from './validate/names.ts';
 
+/** Namespaces that the NamespaceLifecycle admission plugin keeps. */
+const IMMORTAL = ['default', 'kube-public', 'kube-system'];
 const NAME_LABEL = 'kubernetes.io/metadata.name';
 
 /** core/v1 Namespace. */
@@ -18,5 +20,9 @@ export const namespaceRules: KindRules = rules<Namespace>({
   },
   validate: ({ spec }) =>
     (spec?.finalizers ?? []).flatMap((finalizer, i) => checkRule(`spec.finalizers[${i}]`, finalizer, qualifiedName)),
+  validateDelete: ({ metadata }) => {
+    if (!IMMORTAL.includes(metadata.name)) return [];
+    throw statusErrors.forbidden(resources.namespaces, metadata.name, 'this namespace may not be deleted');
+  },
   selectableFields: { 'status.phase': (n) => n.status?.phase ?? '' },
 });

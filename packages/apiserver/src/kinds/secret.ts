@@ -6,12 +6,12 @@ import { invalid, required } from './validate/errors.ts';
 import { checkImmutable } from './validate/values.ts';
 
 /** Keys that a type must have. */
-const REQUIRED: Readonly<Record<string, readonly string[]>> = {
-  'kubernetes.io/dockercfg': ['.dockercfg'],
-  'kubernetes.io/dockerconfigjson': ['.dockerconfigjson'],
-  'kubernetes.io/ssh-auth': ['ssh-privatekey'],
-  'kubernetes.io/tls': ['tls.crt', 'tls.key'],
-};
+const REQUIRED: ReadonlyMap<string, readonly string[]> = new Map([
+  ['kubernetes.io/dockercfg', ['.dockercfg']],
+  ['kubernetes.io/dockerconfigjson', ['.dockerconfigjson']],
+  ['kubernetes.io/ssh-auth', ['ssh-privatekey']],
+  ['kubernetes.io/tls', ['tls.crt', 'tls.key']],
+]);
 const JSON_KEYS = ['.dockercfg', '.dockerconfigjson'];
 const ACCOUNT = 'kubernetes.io/service-account.name';
 
@@ -38,7 +38,7 @@ function isJson(base64: string): boolean {
 function validate(secret: Secret): FieldError[] {
   const { type = '', data = {}, metadata } = secret;
   const errors = [...checkKeys('data', data), ...checkSize('data', base64Size(data))];
-  for (const key of REQUIRED[type] ?? []) {
+  for (const key of REQUIRED.get(type) ?? []) {
     const value = data[key];
     if (value === undefined) errors.push(required(`data[${key}]`));
     else if (JSON_KEYS.includes(key) && !isJson(value)) {

@@ -18,6 +18,7 @@ function defaults(set: StatefulSet): void {
   spec.revisionHistoryLimit ??= 10;
   spec.template = defaultTemplate(spec.template);
   for (const claim of spec.volumeClaimTemplates ?? []) {
+    claim.metadata ??= { name: '' };
     claim.apiVersion ??= 'v1';
     claim.kind ??= 'PersistentVolumeClaim';
     if (claim.spec) claim.spec.volumeMode ||= 'Filesystem';

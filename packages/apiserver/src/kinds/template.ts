@@ -16,8 +16,8 @@ export function defaultTemplate(template: PodTemplateSpec | undefined): PodTempl
 /** A pod template's own fields, whatever the selector. */
 export function validateTemplate(field: string, template: PodTemplateSpec): FieldError[] {
   return [
-    ...checkLabels(`${field}.metadata.labels`, template.metadata?.labels),
-    ...checkAnnotations(`${field}.metadata.annotations`, template.metadata?.annotations),
+    ...checkLabels(`${field}.labels`, template.metadata?.labels),
+    ...checkAnnotations(`${field}.annotations`, template.metadata?.annotations),
     ...validatePodSpec(`${field}.spec`, template.spec ?? { containers: [] }),
   ];
 }

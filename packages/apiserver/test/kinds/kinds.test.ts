@@ -77,6 +77,23 @@ describe('Secret', () => {
   });
 });
 
+describe('Namespace', () => {
+  it('cannot be deleted when the cluster needs it', () => {
+    const remove = (name: string) => () =>
+      steps.strategy('/namespaces').validateDelete?.(
+        { metadata: { name } },
+        {
+          get: () => undefined,
+          list: () => [],
+          now: () => new Date(0),
+          dryRun: false,
+        },
+      );
+    expect(remove('kube-system')).toThrow('namespaces "kube-system" is forbidden: this namespace may not be deleted');
+    expect(remove('other')()).toEqual([]);
+  });
+});
+
 describe('Node', () => {
   const id = '/nodes';
   it('keeps its pod range, once it has one', () => {

@@ -120,6 +120,16 @@ describe('defaults', () => {
     expect(accepted(pod({ priorityClassName: 'system-node-critical' }), steps).spec.priority).toBe(2_000_001_000);
   });
 
+  it('refuses a pod whose account or class does not exist', () => {
+    const create = (spec: Record<string, unknown>) => () => new Steps().create(PODS, pod(spec));
+    expect(create({ serviceAccountName: 'robot' })).toThrow(
+      'pods "p" is forbidden: error looking up service account default/robot: serviceaccount "robot" not found',
+    );
+    expect(create({ priorityClassName: 'high' })).toThrow(
+      'pods "p" is forbidden: no PriorityClass with name high was found',
+    );
+  });
+
   it('keeps tolerations that say it differently', () => {
     const all = [{ operator: 'Exists' }];
     expect(accepted(pod({ tolerations: all })).spec.tolerations).toEqual(all);

@@ -1,5 +1,15 @@
 import { createHash } from 'node:crypto';
-import type { Container, KubeObject, Pod, PodSpec, ServiceAccount, Toleration } from '@weft/kube';
+import {
+  type Container,
+  type KubeObject,
+  type Pod,
+  type PodSpec,
+  resources,
+  type ServiceAccount,
+  type StatusError,
+  statusErrors,
+  type Toleration,
+} from '@weft/kube';
 import type { StrategyContext } from '../../contract.ts';
 
 /**
@@ -41,14 +51,24 @@ function mountToken(spec: PodSpec, uid: string): void {
   spec.volumes = [...(spec.volumes ?? []), { name, projected: { defaultMode: FILE_MODE, sources } }];
 }
 
-/** Sets the account, its pull secrets and its token; a pod whose account does not exist gets no token. */
+const refuse = (pod: Pod, why: string): StatusError =>
+  statusErrors.forbidden(resources.pods, pod.metadata.name || (pod.metadata.generateName ?? ''), why);
+
+/**
+ * Sets the account, its pull secrets and its token. Throws 403 when the account does not exist, but for `default`: a new
+ * namespace gets it a moment after it is made, and until then its pods go without a token.
+ */
 export function admitServiceAccount(pod: Pod, ctx: StrategyContext): void {
   const { spec, metadata } = pod;
   const name = spec.serviceAccountName || 'default';
   spec.serviceAccountName = name;
   spec.serviceAccount = name;
   const account = ctx.get('/serviceaccounts', metadata.namespace, name) as ServiceAccount | undefined;
-  if (account === undefined) return;
+  if (account === undefined) {
+    if (name === 'default') return;
+    const key = `${metadata.namespace}/${name}`;
+    throw refuse(pod, `error looking up service account ${key}: serviceaccount "${name}" not found`);
+  }
   if (!spec.imagePullSecrets?.length && account.imagePullSecrets?.length) {
     spec.imagePullSecrets = account.imagePullSecrets.map((secret) => ({ ...secret }));
   }
@@ -77,18 +97,26 @@ interface PriorityClass extends KubeObject {
   preemptionPolicy?: 'Never' | 'PreemptLowerPriority';
 }
 
-const SYSTEM_CLASSES: Readonly<Record<string, number>> = {
-  'system-cluster-critical': 2_000_000_000,
-  'system-node-critical': 2_000_001_000,
-};
+/** Classes that every cluster has. */
+const SYSTEM_CLASSES: ReadonlyMap<string, number> = new Map([
+  ['system-cluster-critical', 2_000_000_000],
+  ['system-node-critical', 2_000_001_000],
+]);
 
-/** Priority by class name; 0 without one. */
-export function admitPriority(spec: PodSpec, ctx: StrategyContext): void {
+/** Priority by class name; 0 without one. Throws 403 when there is no such class. */
+export function admitPriority(pod: Pod, ctx: StrategyContext): void {
+  const { spec } = pod;
   const resource = 'scheduling.k8s.io/priorityclasses';
-  const chosen = spec.priorityClassName
-    ? (ctx.get(resource, undefined, spec.priorityClassName) as PriorityClass | undefined)
-    : (ctx.list(resource) as readonly PriorityClass[]).find((c) => c.globalDefault === true);
+  const name = spec.priorityClassName ?? '';
+  const chosen =
+    name === ''
+      ? (ctx.list(resource) as readonly PriorityClass[]).find((c) => c.globalDefault === true)
+      : (ctx.get(resource, undefined, name) as PriorityClass | undefined);
+  const system = SYSTEM_CLASSES.get(name);
+  if (name !== '' && chosen === undefined && system === undefined) {
+    throw refuse(pod, `no PriorityClass with name ${name} was found`);
+  }
   if (chosen !== undefined) spec.priorityClassName = chosen.metadata.name;
-  spec.priority = chosen?.value ?? SYSTEM_CLASSES[spec.priorityClassName ?? ''] ?? 0;
+  spec.priority = chosen?.value ?? system ?? 0;
   spec.preemptionPolicy ??= chosen?.preemptionPolicy ?? 'PreemptLowerPriority';
 }

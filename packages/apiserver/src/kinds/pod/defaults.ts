@@ -41,7 +41,9 @@ function defaultLifecycle(lifecycle: Lifecycle | undefined): void {
 function defaultRequests({ resources }: Container): void {
   if (!resources?.limits) return;
   const requests = (resources.requests ??= {});
-  for (const [name, limit] of Object.entries(resources.limits)) requests[name] ??= limit;
+  for (const [name, limit] of Object.entries(resources.limits)) {
+    if (!Object.hasOwn(requests, name)) requests[name] = limit;
+  }
 }
 
 function defaultContainer(container: Container): void {

@@ -9,7 +9,7 @@ import { validatePodSpec } from './validate-spec.ts';
 
 function prepareCreate(pod: Pod, ctx: StrategyContext): void {
   admitServiceAccount(pod, ctx);
-  admitPriority(pod.spec, ctx);
+  admitPriority(pod, ctx);
   admitTolerations(pod.spec);
   pod.status = { phase: 'Pending', qosClass: safeQos(pod) };
 }

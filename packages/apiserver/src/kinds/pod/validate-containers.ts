@@ -9,7 +9,7 @@ import {
 } from '@weft/kube';
 import type { FieldError } from '../../contract.ts';
 import { duplicate, forbidden, invalid, notFound, required } from '../validate/errors.ts';
-import { dnsLabel, portName } from '../validate/names.ts';
+import { dnsLabel, portName, qualifiedName } from '../validate/names.ts';
 import { checkEnum, checkPort, checkRule, inRange, PROTOCOLS } from '../validate/values.ts';
 import { checkEnv, checkEnvFrom } from './validate-env.ts';
 import { checkHandler, checkProbes } from './validate-probes.ts';
@@ -84,6 +84,19 @@ function checkMounts(field: string, container: Container, volumes: ReadonlySet<s
   });
 }
 
+const STANDARD_RESOURCES = ['cpu', 'memory', 'ephemeral-storage'];
+
+function checkResourceName(field: string, name: string): FieldError[] {
+  const errors = checkRule(field, name, qualifiedName);
+  if (errors.length > 0 || name.includes('/') || STANDARD_RESOURCES.includes(name) || name.startsWith('hugepages-')) {
+    return errors;
+  }
+  return [
+    invalid(field, name, 'must be a standard resource type or fully qualified'),
+    invalid(field, name, 'must be a standard resource for containers'),
+  ];
+}
+
 function checkResources(field: string, resources: ResourceRequirements | undefined): FieldError[] {
   const errors: FieldError[] = [];
   const { limits = {}, requests = {} } = resources ?? {};
@@ -92,13 +105,14 @@ function checkResources(field: string, resources: ResourceRequirements | undefin
     [requests, 'requests'],
   ] as const) {
     for (const [name, value] of Object.entries(list)) {
+      errors.push(...checkResourceName(`${field}.${key}[${name}]`, name));
       if (parseQuantity(value).nanos < 0n) {
         errors.push(invalid(`${field}.${key}[${name}]`, value, 'must be greater than or equal to 0'));
       }
     }
   }
   for (const [name, request] of Object.entries(requests)) {
-    const limit = limits[name];
+    const limit = Object.hasOwn(limits, name) ? limits[name] : undefined;
     if (limit !== undefined && compareQuantities(request, limit) > 0) {
       const text = `must be less than or equal to ${name} limit of ${limit}`;
       errors.push(invalid(`${field}.requests`, String(request), text));

@@ -1,4 +1,4 @@
-import type { Affinity, NodeSelectorTerm, Pod, PodSpec, Toleration } from '@weft/kube';
+import type { Affinity, NodeSelectorTerm, Pod, PodAffinityTerm, PodSpec, Toleration } from '@weft/kube';
 import type { FieldError } from '../../contract.ts';
 import { forbidden, invalid, notSupported, required } from '../validate/errors.ts';
 import { checkLabelSelector, checkLabels } from '../validate/meta.ts';
@@ -107,8 +107,11 @@ function checkAffinity(field: string, affinity: Affinity | undefined): FieldErro
         (term, i) => [term, `requiredDuringSchedulingIgnoredDuringExecution[${i}]`] as const,
       ),
       ...(rules?.preferredDuringSchedulingIgnoredDuringExecution ?? []).map(
-        ({ podAffinityTerm }, i) =>
-          [podAffinityTerm, `preferredDuringSchedulingIgnoredDuringExecution[${i}].podAffinityTerm`] as const,
+        (weighted, i) =>
+          [
+            (weighted.podAffinityTerm as PodAffinityTerm | undefined) ?? { topologyKey: '' },
+            `preferredDuringSchedulingIgnoredDuringExecution[${i}].podAffinityTerm`,
+          ] as const,
       ),
     ];
     for (const [term, path] of terms) {

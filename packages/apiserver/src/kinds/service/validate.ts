@@ -12,7 +12,7 @@ const KUBELET_PORT = 10250;
 const MAX_AFFINITY_SECONDS = 86_400;
 
 /** A port number, or the name of a container port. */
-export function checkPortOrName(field: string, port: IntOrString): FieldError[] {
+export function checkPortOrName(field: string, port: IntOrString | undefined = 0): FieldError[] {
   return typeof port === 'number' ? checkPort(field, port) : checkRule(field, port, portName);
 }
 

@@ -4,8 +4,8 @@ import { invalid, notSupported, required } from './errors.ts';
 
 export const PROTOCOLS = ['SCTP', 'TCP', 'UDP'] as const;
 
-/** Port numbers 1-65535. */
-export function checkPort(field: string, port: number): FieldError[] {
+/** Port numbers 1-65535. As for every check here, an absent value counts as Go's zero value. */
+export function checkPort(field: string, port: number | undefined = 0): FieldError[] {
   return inRange(port, 1, 65535) ? [] : [invalid(field, port, 'must be between 1 and 65535, inclusive')];
 }
 
@@ -23,20 +23,24 @@ export function checkEnum(field: string, value: string | undefined, supported: r
   return supported.includes(value) ? [] : [notSupported(field, value, supported)];
 }
 
-export function checkIp(field: string, value: string): FieldError[] {
+export function checkIp(field: string, value: string | undefined = ''): FieldError[] {
   return parseIp(value) === undefined
     ? [invalid(field, value, 'must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)')]
     : [];
 }
 
-export function checkCidr(field: string, value: string): FieldError[] {
+export function checkCidr(field: string, value: string | undefined = ''): FieldError[] {
   return parsePrefix(value) === undefined
     ? [invalid(field, value, 'must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)')]
     : [];
 }
 
 /** Runs a syntax rule and makes a field error of each of its complaints. */
-export function checkRule(field: string, value: string, rule: (value: string) => string[]): FieldError[] {
+export function checkRule(
+  field: string,
+  value: string | undefined = '',
+  rule: (value: string) => string[],
+): FieldError[] {
   return rule(value).map((detail) => invalid(field, value, detail));
 }
 
