@@ -24,7 +24,9 @@ await build({
   external: ['koffi', 'bufferutil', 'utf-8-validate'],
   define: { WEFT_VERSION: JSON.stringify(JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')).version) },
   // CommonJS dependencies ask for require().
-  banner: { js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);" },
+  banner: {
+    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+  },
   sourcemap: false,
   minifySyntax: true,
   legalComments: 'none',

@@ -41,10 +41,23 @@ function check(name, command, args) {
 
 function vitest(project) {
   const report = path.join(scratch, `${project}.json`);
-  const args = ['vitest', 'run', '--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...extra];
+  const args = [
+    'vitest',
+    'run',
+    '--project',
+    project,
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile.json=${report}`,
+    ...extra,
+  ];
   if (project === 'unit') args.push('--no-isolate');
   console.log(`--- ${project}`);
-  const run = spawnSync('npx', args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, NO_COLOR: '1' } });
+  const run = spawnSync('npx', args, {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+    env: { ...process.env, NO_COLOR: '1' },
+  });
   let counts;
   try {
     counts = JSON.parse(readFileSync(report, 'utf8'));
@@ -57,7 +70,8 @@ function vitest(project) {
   failed += counts.numFailedTests;
   skipped += counts.numPendingTests;
   for (const file of counts.testResults) {
-    for (const test of file.assertionResults) if (test.status === 'failed') failures.push(`${project}: ${test.fullName}`);
+    for (const test of file.assertionResults)
+      if (test.status === 'failed') failures.push(`${project}: ${test.fullName}`);
     // A file that cannot be loaded holds no test that could fail.
     if (file.status === 'failed' && file.assertionResults.length === 0) {
       failed += 1;

@@ -1,3 +1,5 @@
+// What the command needs on the host's side. What runs inside of a cluster has entries of its own (see package.json), so
+// that a process loads only its part.
 export { dnsServiceIp, kubernetesServiceIp, SELF_IMAGE } from './cluster/addons.ts';
 export {
   type BackendName,
@@ -20,8 +22,4 @@ export {
 export { clusterPaths, type ClusterPaths, machinePidFile, nodeDirs } from './cluster/paths.ts';
 export { enterClusterArgs } from './cluster/processes.ts';
 export type { PhaseReport, ProgressEvent } from './cluster/progress.ts';
-export { Supervisor, UNDERLAY_API_PORT } from './cluster/supervisor.ts';
-export { netnsPath, underlayAddresses } from './topology/underlay.ts';
-export { prepareImages } from './cluster/self-image.ts';
-export { ImageStore, loadImages } from './images/index.ts';
-export { type NodeOptions, runNode } from './node/run.ts';
+export { netnsPath, UNDERLAY_API_PORT, underlayAddresses } from './topology/addresses.ts';

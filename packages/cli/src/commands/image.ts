@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { clusterPaths, ImageStore, loadImages } from '@weft/lab';
+import { clusterPaths } from '@weft/lab';
+import { ImageStore, loadImages } from '@weft/lab/images';
 import { WeftError } from '@weft/plan';
 import { hostContext } from '../context.ts';
 import { createOutput, table } from '../output.ts';

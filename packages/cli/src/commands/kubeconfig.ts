@@ -2,7 +2,6 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from '
 import path from 'node:path';
 import { findCluster, type KnownCluster } from '@weft/lab';
 import { WeftError } from '@weft/plan';
-import { parse, stringify } from 'yaml';
 import { hostContext } from '../context.ts';
 import { createOutput } from '../output.ts';
 
@@ -30,19 +29,22 @@ function defaultFile(): string {
   return listed ?? path.join(process.env['HOME'] ?? '/root', '.kube', 'config');
 }
 
-function readConfig(file: string): Kubeconfig | undefined {
+// Loaded when a kubeconfig is touched: `up` has better things to do until its cluster has started.
+const yaml = (): Promise<typeof import('yaml')> => import('yaml');
+
+async function readConfig(file: string): Promise<Kubeconfig | undefined> {
   if (!existsSync(file)) return {};
   try {
-    return (parse(readFileSync(file, 'utf8')) as Kubeconfig | null) ?? {};
+    return ((await yaml()).parse(readFileSync(file, 'utf8')) as Kubeconfig | null) ?? {};
   } catch {
     // Somebody else's broken file is left as it is.
     return undefined;
   }
 }
 
-function writeConfig(file: string, config: Kubeconfig): void {
+async function writeConfig(file: string, config: Kubeconfig): Promise<void> {
   mkdirSync(path.dirname(file), { recursive: true });
-  writeFileSync(`${file}.weft`, stringify(config, { lineWidth: 0 }), { mode: 0o600 });
+  writeFileSync(`${file}.weft`, (await yaml()).stringify(config, { lineWidth: 0 }), { mode: 0o600 });
   renameSync(`${file}.weft`, file);
 }
 
@@ -55,8 +57,8 @@ export interface Merged {
 /** Adds the cluster to the user's kubeconfig and makes it the current context. Undefined when that file is unreadable. */
 export async function mergeKubeconfig(cluster: KnownCluster, file: string | undefined): Promise<Merged | undefined> {
   const target = file ?? defaultFile();
-  const own = parse(readFileSync(cluster.paths.kubeconfig, 'utf8')) as Kubeconfig;
-  const into = readConfig(target);
+  const own = (await yaml()).parse(readFileSync(cluster.paths.kubeconfig, 'utf8')) as Kubeconfig;
+  const into = await readConfig(target);
   if (into === undefined) return undefined;
   const context = contextName(cluster.config.name);
   const previous = into['current-context'];
@@ -69,7 +71,7 @@ export async function mergeKubeconfig(cluster: KnownCluster, file: string | unde
     c.name === context ? { ...c, context: { cluster: context, user: context } } : c,
   );
   if (previous !== undefined && previous !== context && previous !== '') merged['weft-previous-context'] = previous;
-  writeConfig(target, merged);
+  await writeConfig(target, merged);
   return { file: target, context, previous: previous === context || previous === '' ? undefined : previous };
 }
 
@@ -77,7 +79,7 @@ export async function mergeKubeconfig(cluster: KnownCluster, file: string | unde
 export async function unmergeKubeconfig(cluster: string): Promise<void> {
   const file = defaultFile();
   const context = contextName(cluster);
-  const config = existsSync(file) ? readConfig(file) : undefined;
+  const config = existsSync(file) ? await readConfig(file) : undefined;
   if (config === undefined || !(config.contexts ?? []).some((c) => c.name === context)) return;
   for (const section of ['clusters', 'contexts', 'users'] as const)
     config[section] = (config[section] ?? []).filter((e) => e.name !== context);
@@ -87,7 +89,7 @@ export async function unmergeKubeconfig(cluster: string): Promise<void> {
     const back = typeof previous === 'string' && config.contexts?.some((c) => c.name === previous);
     config['current-context'] = back ? (previous as string) : '';
   }
-  writeConfig(file, config);
+  await writeConfig(file, config);
 }
 
 export async function kubeconfig(options: {
@@ -120,7 +122,7 @@ export async function kubeconfig(options: {
     out.result(merged);
   } else {
     const text = readFileSync(cluster.paths.kubeconfig, 'utf8');
-    if (out.json) out.result(parse(text));
+    if (out.json) out.result((await yaml()).parse(text));
     else process.stdout.write(text);
   }
 }

@@ -1,5 +1,6 @@
 import path from 'node:path';
-import { loadCluster, runNode as runLabNode } from '@weft/lab';
+import { loadCluster } from '@weft/lab';
+import { runNode as runLabNode } from '@weft/lab/node';
 import { homeDir, hostContext, processLogger, untilStopped } from '../context.ts';
 
 /** The process of one node; see runNode of the lab. */

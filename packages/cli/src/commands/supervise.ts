@@ -1,4 +1,5 @@
-import { loadCluster, prepareImages, Supervisor } from '@weft/lab';
+import { loadCluster } from '@weft/lab';
+import { prepareImages, Supervisor } from '@weft/lab/supervisor';
 import { distDir, hostContext, processLogger, selfCommand } from '../context.ts';
 
 /** The cluster's first Weft process; see Supervisor. */

@@ -19,7 +19,7 @@ import { followProgress } from './control.ts';
 import { type ClusterPaths, clusterPaths, stateRoot } from './paths.ts';
 import { childrenOf, type ClusterPids, clusterNamespaceArgs, recordOf, runProgram } from './processes.ts';
 import type { ProgressEvent } from './progress.ts';
-import { netnsPath } from '../topology/underlay.ts';
+import { netnsPath } from '../topology/addresses.ts';
 import { wayOutCommand, wayOutObstacle } from '../topology/wayout.ts';
 import { clusterInitCommand, isRunning } from './units.ts';
 

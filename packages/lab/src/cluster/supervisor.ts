@@ -6,6 +6,7 @@ import { isStatus, KubeClient, type KubeObject, type Node, resourceOfKind, resou
 import { errorMessage, type Logger, WeftError } from '@weft/plan';
 import { checkKernel } from '../host/kernel.ts';
 import { attachHost } from '../host/link.ts';
+import { UNDERLAY_API_PORT } from '../topology/addresses.ts';
 import { masqueradeWayOut } from '../topology/masquerade.ts';
 import { Underlay } from '../topology/underlay.ts';
 import { wayOutObstacle } from '../topology/wayout.ts';
@@ -16,9 +17,6 @@ import { type ClusterPaths, machinePidFile, nodeDirs } from './paths.ts';
 import { Progress } from './progress.ts';
 import { isRunning, killUnit, startUnit, type UnitRecord, type UnitSpec } from './units.ts';
 import { waitForDemo, waitForDns, waitForNodes } from './wait.ts';
-
-/** Port on which pods reach the API at the router's address; the host's port may be any. */
-export const UNDERLAY_API_PORT = 6443;
 
 export interface SupervisorOptions {
   readonly config: ClusterConfig;

@@ -5,7 +5,11 @@ import { features, type KernelFeatures } from '@weft/kernel';
 import { WeftError } from '@weft/plan';
 
 /** What a lab cannot do without, and the kernel option that brings it. */
-const NEEDED: readonly { readonly what: string; readonly option: string; readonly has: (f: KernelFeatures) => boolean }[] = [
+const NEEDED: readonly {
+  readonly what: string;
+  readonly option: string;
+  readonly has: (f: KernelFeatures) => boolean;
+}[] = [
   { what: 'network namespaces', option: 'CONFIG_NET_NS', has: (f) => f.netns },
   { what: 'veth links', option: 'CONFIG_VETH', has: (f) => f.links.veth },
   { what: 'bridges', option: 'CONFIG_BRIDGE', has: (f) => f.links.bridge },

@@ -1,7 +1,7 @@
 import { isKernelError, NetNs, Rtnl } from '@weft/kernel';
 import { formatPrefix, parsePrefix, prefixOf, parseIp } from '@weft/net';
 import { WeftError } from '@weft/plan';
-import { bridgeName, UNDERLAY_MTU, type UnderlayAddresses } from '../topology/underlay.ts';
+import { bridgeName, UNDERLAY_MTU, type UnderlayAddresses } from '../topology/addresses.ts';
 import type { ClusterConfig } from '../cluster/config.ts';
 
 /** Name of the host's end of the link to a cluster. */

@@ -7,7 +7,7 @@ import { dnsServiceIp, kubernetesServiceIp } from '../cluster/addons.ts';
 import type { ClusterConfig } from '../cluster/config.ts';
 import { type ClusterPaths, nodeDirs } from '../cluster/paths.ts';
 import { startKubelet } from '../kubelet/index.ts';
-import { underlayAddresses } from '../topology/underlay.ts';
+import { underlayAddresses } from '../topology/addresses.ts';
 import { CniPodNetwork } from './network.ts';
 
 /** Port of the agent's health and metrics, as kube-proxy's. */
