@@ -12,6 +12,8 @@ const read = (file) => {
   const bytes = readFileSync(file);
   return JSON.parse(file.endsWith('.gz') ? gunzipSync(bytes) : bytes);
 };
+const sorted = (texts) => [...texts].sort((a, b) => (a < b ? -1 : 1));
+
 const [openapiFile, protobufFile] = process.argv.slice(2);
 if (openapiFile === undefined || protobufFile === undefined) {
   throw new Error('usage: generate-api-tables.mjs OPENAPI.json[.gz] PROTOBUF.json[.gz]');
@@ -147,9 +149,7 @@ const resourceLines = rows.map((r) => {
     .map((s) => {
       // exec and its like carry no body; discovery names their options kind, in the parent's group and version.
       const differs = s.gvk.group !== parent.group || s.gvk.version !== parent.version;
-      return [s.name, s.gvk.kind, [...s.verbs].sort().join(), ...(differs ? [s.gvk.group, s.gvk.version] : [])].join(
-        ' ',
-      );
+      return [s.name, s.gvk.kind, sorted(s.verbs).join(), ...(differs ? [s.gvk.group, s.gvk.version] : [])].join(' ');
     });
   return [
     r.group,
@@ -157,7 +157,7 @@ const resourceLines = rows.map((r) => {
     r.plural,
     r.kind,
     r.namespaced ? 'n' : 'c',
-    [...r.verbs].sort().join(),
+    sorted(r.verbs).join(),
     (shortNames[id] ?? []).join(),
     categories.join(),
     subs.join(';'),
@@ -199,7 +199,7 @@ class Interner {
   }
 }
 
-const typeNames = [...wanted].sort();
+const typeNames = sorted(wanted);
 const packages = new Interner();
 const descriptors = new Interner();
 const scalar = {
@@ -281,7 +281,7 @@ for (const name of typeNames) {
   const proto = name.replace(/^io\.k8s\./, 'k8s.io.');
   if (messages[proto] !== undefined) wantProto(proto);
 }
-const protoNames = [...protoWanted].sort();
+const protoNames = sorted(protoWanted);
 const protoPackages = new Interner();
 const protoTypes = new Interner();
 const protoRows = protoNames.map((name) => {
