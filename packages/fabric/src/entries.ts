@@ -14,7 +14,7 @@ export interface DeviceEntry {
 }
 
 /** An address of a device of ours. */
-export interface AddressEntry {
+interface AddressEntry {
   readonly type: 'address';
   readonly device: string;
   /** With length. */
@@ -22,7 +22,7 @@ export interface AddressEntry {
 }
 
 /** A route with our protocol number. */
-export interface RouteEntry {
+interface RouteEntry {
   readonly type: 'route';
   readonly dst: string;
   readonly kind: 'unicast' | 'unreachable';
@@ -33,7 +33,7 @@ export interface RouteEntry {
 }
 
 /** Where a next hop on a device of ours is. */
-export interface NeighbourEntry {
+interface NeighbourEntry {
   readonly type: 'neighbour';
   readonly device: string;
   readonly address: string;
@@ -41,7 +41,7 @@ export interface NeighbourEntry {
 }
 
 /** Which node a tunnel MAC address belongs to. */
-export interface FdbEntry {
+interface FdbEntry {
   readonly type: 'fdb';
   readonly device: string;
   readonly mac: string;
@@ -50,7 +50,7 @@ export interface FdbEntry {
 }
 
 /** The masquerade rules themselves. */
-export interface MasqueradeEntry {
+interface MasqueradeEntry {
   readonly type: 'masquerade';
 }
 

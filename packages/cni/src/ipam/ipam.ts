@@ -121,7 +121,7 @@ export class Ipam {
       this.#records.set(key, allocation);
       return { allocation, given };
     } catch (error) {
-      for (const { address } of given) this.#pool.release(address, 0);
+      for (const { address } of given) this.#pool.release(address, undefined);
       throw error;
     }
   }
@@ -143,10 +143,10 @@ export class Ipam {
     if (current === undefined || current.since !== allocation.since) return;
     const now = this.#now();
     this.#records.delete(key);
-    // A ready allocation was used by a pod; a failed one never carried traffic and needs no rest.
-    const freedAt = allocation.state === 'wiring' ? 0 : now;
-    for (const address of allocation.addresses) this.#pool.release(address, freedAt);
-    this.#journal.remove(key, freedAt);
+    // What was ready was used by a pod; a failed attempt never carried traffic and needs no rest.
+    const rests = current.state !== 'wiring';
+    for (const address of current.addresses) this.#pool.release(address, rests ? now : undefined);
+    this.#journal.remove(key, rests ? now : 0);
   }
 
   /** Takes over an attachment that the kernel has and the journal has lost. */

@@ -38,9 +38,9 @@ export class AddressPool {
     this.#cooling.delete(address);
   }
 
-  release(address: string, now: number): void {
-    if (!this.#used.delete(address)) return;
-    this.rest(address, now);
+  /** Frees an address: it rests from `now`, or can be given out at once when no time is given. */
+  release(address: string, now: number | undefined): void {
+    if (this.#used.delete(address) && now !== undefined) this.rest(address, now);
   }
 
   /** Marks a free address as freed at `at`. */

@@ -33,7 +33,7 @@ export interface RangeSet {
 }
 
 /** Number of addresses that can be given out. */
-export function rangeSize(range: AddressRange): bigint {
+function rangeSize(range: AddressRange): bigint {
   const gateway = indexIn(range.prefix, range.gateway);
   const held = prefixContains(range.prefix, range.gateway) && gateway >= range.first && gateway <= range.last;
   return range.last - range.first + 1n - (held ? 1n : 0n);

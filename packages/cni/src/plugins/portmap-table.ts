@@ -16,7 +16,7 @@ export interface PodPorts {
   readonly entries: readonly PortEntry[];
 }
 
-export const TABLE = { family: 'inet', name: 'weft-portmap' } as const;
+const TABLE = { family: 'inet', name: 'weft-portmap' } as const;
 const in_ = { family: TABLE.family, table: TABLE.name } as const;
 
 const ADDRESS = { 4: 'ipv4_addr', 6: 'ipv6_addr' } as const;

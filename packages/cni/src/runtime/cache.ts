@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isObject, type JsonObject, objectField, stringField } from '../spec/json.ts';
 import type { Attachment } from '../spec/types.ts';
@@ -17,7 +17,10 @@ export interface CachedAttachment extends Attachment {
 
 const KIND = 'cniCacheV1';
 
-/** Results on disk, in libcni's layout: `<dir>/results/<network>-<container>-<ifname>`. */
+/**
+ * Results on disk, in libcni's layout: `<dir>/results/<network>-<container>-<ifname>`. The files are a kilobyte each and
+ * the calls synchronous: a trip through the thread pool would cost more than they do.
+ */
 export class ResultCache {
   readonly #dir: string;
 
@@ -26,7 +29,7 @@ export class ResultCache {
     this.#dir = join(dir, 'results');
   }
 
-  async write(entry: CachedAttachment): Promise<void> {
+  write(entry: CachedAttachment): void {
     const value = {
       kind: KIND,
       containerId: entry.containerId,
@@ -39,34 +42,36 @@ export class ResultCache {
       result: entry.result,
     };
     const file = this.#file(entry.networkName, entry);
-    await mkdir(this.#dir, { recursive: true, mode: 0o700 });
-    await writeFile(`${file}.new`, JSON.stringify(value), { mode: 0o600 });
-    await rename(`${file}.new`, file);
+    mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
+    writeFileSync(`${file}.new`, JSON.stringify(value), { mode: 0o600 });
+    renameSync(`${file}.new`, file);
   }
 
   /** What is cached; an unreadable or damaged entry counts as none, so that it cannot keep a container from going. */
-  async read(networkName: string, attachment: Attachment): Promise<CachedAttachment | undefined> {
+  read(networkName: string, attachment: Attachment): CachedAttachment | undefined {
     try {
-      return decode(await readFile(this.#file(networkName, attachment), 'utf8'), networkName, attachment);
+      return decode(readFileSync(this.#file(networkName, attachment), 'utf8'), networkName, attachment);
     } catch {
       return undefined;
     }
   }
 
-  async remove(networkName: string, attachment: Attachment): Promise<void> {
-    await rm(this.#file(networkName, attachment), { force: true });
+  remove(networkName: string, attachment: Attachment): void {
+    rmSync(this.#file(networkName, attachment), { force: true });
   }
 
   /** All cached attachments of a network, or of all. */
-  async list(networkName?: string): Promise<readonly CachedAttachment[]> {
-    const names = await readdir(this.#dir).catch(() => []);
-    const found: CachedAttachment[] = [];
-    for (const name of names.filter((entry) => !entry.endsWith('.new'))) {
-      const text = await readFile(join(this.#dir, name), 'utf8').catch(() => '');
-      const entry = tryDecode(text);
-      if (entry !== undefined && (networkName === undefined || entry.networkName === networkName)) found.push(entry);
+  list(networkName?: string): readonly CachedAttachment[] {
+    let names: string[] = [];
+    try {
+      names = readdirSync(this.#dir);
+    } catch {
+      // Nothing was ever attached.
     }
-    return found;
+    return names.flatMap((name) => {
+      const entry = name.endsWith('.new') ? undefined : tryDecode(join(this.#dir, name));
+      return entry !== undefined && (networkName === undefined || entry.networkName === networkName) ? [entry] : [];
+    });
   }
 
   #file(networkName: string, { containerId, ifname }: Attachment): string {
@@ -74,9 +79,9 @@ export class ResultCache {
   }
 }
 
-function tryDecode(text: string): CachedAttachment | undefined {
+function tryDecode(file: string): CachedAttachment | undefined {
   try {
-    return decode(text);
+    return decode(readFileSync(file, 'utf8'));
   } catch {
     return undefined;
   }

@@ -100,7 +100,7 @@ export function parseNetworkList(text: string, file = ''): NetworkList {
 }
 
 /** Reads one file, with the plugins that CNI 1.1 lets live in a directory of the network's name. */
-export async function loadNetworkFile(file: string): Promise<NetworkList> {
+async function loadNetworkFile(file: string): Promise<NetworkList> {
   let text: string;
   try {
     text = await readFile(file, 'utf8');

@@ -72,7 +72,7 @@ export class CniRuntime {
       throw new CniError(CniCode.decode, `network ${list.name}: no plugin printed a result`);
     }
     const result = parseResult(previous, list.cniVersion);
-    await this.#cache.write({
+    this.#cache.write({
       networkName: list.name,
       containerId: attachment.containerId,
       ifname: attachment.ifname,
@@ -88,10 +88,10 @@ export class CniRuntime {
   /** Detaches a container: the plugins in reverse order, up to the first error. Safe to call again and again. */
   async del(list: NetworkList, attachment: RuntimeAttachment): Promise<void> {
     check(attachment);
-    const cached = await this.#cache.read(list.name, attachment);
+    const cached = this.#cache.read(list.name, attachment);
     const previous = versionAtLeast(list.cniVersion, '0.4.0') ? cached?.result : undefined;
     for (const plugin of [...list.plugins].reverse()) await this.#exec('DEL', list, plugin, attachment, previous);
-    await this.#cache.remove(list.name, attachment);
+    this.#cache.remove(list.name, attachment);
   }
 
   /** Throws what is no longer as ADD left it. */
@@ -104,7 +104,7 @@ export class CniRuntime {
       });
     }
     if (list.disableCheck) return;
-    const cached = await this.#cache.read(list.name, attachment);
+    const cached = this.#cache.read(list.name, attachment);
     if (cached?.result === undefined) {
       throw new WeftError({
         code: 'CNI_NOT_ATTACHED',
@@ -128,7 +128,7 @@ export class CniRuntime {
     if (list.disableGC) return;
     const keep = new Set((valid ?? []).map((a) => `${a.containerId}/${a.ifname}`));
     const errors: unknown[] = [];
-    for (const cached of await this.#cache.list(list.name)) {
+    for (const cached of this.#cache.list(list.name)) {
       if (keep.has(`${cached.containerId}/${cached.ifname}`)) continue;
       const { containerId, ifname, netns, cniArgs: args, capabilityArgs } = cached;
       await this.del(list, { containerId, ifname, netns, args, capabilityArgs }).catch((error) => errors.push(error));

@@ -48,7 +48,7 @@ function readArgs(command: CniCommand, text: string | undefined): ReadonlyMap<st
 }
 
 /** Checks a call in the order of the reference plugins: environment, input, name, version. */
-export function parseCall(call: Call): PluginRequest {
+function parseCall(call: Call): PluginRequest {
   const { env } = call;
   const command = checkEnvironment(env);
   const config = parseObject(call.stdin, 'network configuration');

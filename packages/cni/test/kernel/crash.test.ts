@@ -71,7 +71,7 @@ async function expectConsistent(alive: readonly { netns: string; containerId: st
   expect(attachments.map((a) => a.containerId).sort()).toEqual(alive.map((p) => p.containerId).sort());
   const addresses = attachments.flatMap((a) => a.addresses);
   expect(new Set(addresses).size).toBe(addresses.length);
-  expect(veths().sort()).toEqual(attachments.map((a) => a.link).sort());
+  expect(veths().sort()).toEqual(attachments.map((a) => String(a.link)).sort());
   const routes = sh(join(bed.dir, 'node'), 'ip', 'route').match(/^10\.244\.\S+/gm) ?? [];
   expect(routes.sort()).toEqual(addresses.sort());
   for (const { netns, containerId } of alive) {

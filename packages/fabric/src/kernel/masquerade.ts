@@ -2,7 +2,7 @@ import { formatIp, lastAddress, parsePrefix } from '@weft/net';
 import { type Element, expr, type Expr, type Nft, NftBatch, type SetSpec, values } from '@weft/kernel';
 import type { FabricEntry, MasqueradeSetEntry } from '../entries.ts';
 
-export const TABLE = { family: 'inet', name: 'weft-fabric' } as const;
+const TABLE = { family: 'inet', name: 'weft-fabric' } as const;
 const in_ = { family: TABLE.family, table: TABLE.name } as const;
 const ADDRESS = { 4: 'ipv4_addr', 6: 'ipv6_addr' } as const;
 const r = expr.reg32;

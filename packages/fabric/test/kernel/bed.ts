@@ -110,6 +110,25 @@ export class Bed {
     return machine;
   }
 
+  /** Gives a pod an IPv6 address as well. */
+  async addIpv6(machine: Machine, pod: Pod, ip: string): Promise<void> {
+    const mac = 'ee:ee:ee:ee:ee:ee';
+    let podMac = '';
+    await within(pod.netns, async (rtnl) => {
+      const eth0 = await rtnl.links.get('eth0');
+      const index = eth0?.index ?? 0;
+      podMac = eth0?.mac ?? '';
+      await rtnl.addresses.add({ index, address: `${ip}/128`, noDad: true });
+      await rtnl.neighbours.add({ index, address: 'fe80::1', mac });
+      await rtnl.routes.add({ dst: 'default', family: 6, via: 'fe80::1', oif: index });
+    });
+    await within(machine.ns, async (rtnl) => {
+      const index = (await rtnl.links.get(`p${pod.ip.split('.').slice(2).join('.')}`))?.index ?? 0;
+      await rtnl.routes.add({ dst: `${ip}/128`, oif: index, scope: 'link' });
+      await rtnl.neighbours.add({ index, address: ip, mac: podMac });
+    });
+  }
+
   fabric(nodeName: string, ns: NetNs, config = this.config): Fabric {
     return new Fabric({
       nodeName,

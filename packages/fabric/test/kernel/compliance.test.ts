@@ -181,6 +181,20 @@ describe('vxlan', () => {
     expect(pings(a!.ns, b!.ip, '-M', 'do', '-s', String(1450 - 28))).toBe(true);
   });
 
+  it('carries IPv6 pods over IPv4 nodes', async () => {
+    await three({ backend: 'vxlan', podCidrs: ['10.244.0.0/16', 'fd00::/16'] });
+    for (const [i, machine] of bed.machines.entries()) {
+      bed.nodes.set(machine.name, [machine.ip], [`10.244.${i + 1}.0/24`, `fd00:${i + 1}::/64`]);
+      await bed.addIpv6(machine, machine.pods[0]!, `fd00:${i + 1}::5`);
+    }
+    await bed.idle();
+    const [a, b] = allPods();
+    expect(await seenAs(a!.ns, b!.ns, 'fd00:2::5')).toBe('fd00:1::5');
+    expect(await bed.machines[0]!.fabric.audit()).toBe(0);
+    await bed.restart(bed.machines[0]!);
+    expect(await seenAs(b!.ns, a!.ns, 'fd00:1::5')).toBe('fd00:2::5');
+  });
+
   it('mends its device, forwarding entries and neighbours', async () => {
     await three({ backend: 'vxlan', ...PODS });
     const [a] = bed.machines;
@@ -197,6 +211,19 @@ describe('vxlan', () => {
     run(a!.ns, 'ip', 'link', 'set', 'weft.4242', 'down');
     expect(await a!.fabric.audit()).toBeGreaterThan(0);
     expect(pings(pod, '10.244.3.5')).toBe(true);
+  });
+
+  it('notices by itself when something is taken away', async () => {
+    await three({ backend: 'vxlan', ...PODS });
+    const [a] = bed.machines;
+    const has = (...command: string[]) => expect.poll(() => run(a!.ns, ...command) ?? '', { timeout: 10_000 });
+    run(a!.ns, 'ip', 'route', 'del', '10.244.2.0/24');
+    await has('ip', 'route', 'show', '10.244.2.0/24').toContain('via 10.244.2.0');
+    run(a!.ns, 'ip', 'link', 'del', 'weft.4242');
+    await has('ip', 'route', 'show', '10.244.3.0/24').toContain('dev weft.4242');
+    run(a!.ns, 'ip', 'neigh', 'del', '10.244.3.0', 'dev', 'weft.4242');
+    await has('ip', 'neigh', 'show', '10.244.3.0').toContain('PERMANENT');
+    expect(pings(a!.pods[0]!.netns, '10.244.3.5')).toBe(true);
   });
 
   it('gives way to another backend without leaving anything', async () => {

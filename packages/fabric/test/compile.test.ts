@@ -1,0 +1,234 @@
+import { parsePrefix, type Prefix } from '@weft/net';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { type CompileContext, type FabricConfig, resolveConfig } from '../src/backend.ts';
+import { backendNames, findBackend } from '../src/backends/index.ts';
+import { deviceName, vtepMac } from '../src/backends/vxlan.ts';
+import { compilePeer, compileSelf, podMtu } from '../src/compile.ts';
+import { type FabricNode, fabricNode, NodeTable } from '../src/nodes.ts';
+
+function node(name: string, ip: FabricNode['ip'], podCidrs: readonly string[], created = ''): FabricNode {
+  return { name, ip, podCidrs, created };
+}
+const SELF = node('n1', { 4: '172.30.0.11' }, ['10.244.1.0/24']);
+const PEER = node('n2', { 4: '172.30.0.12' }, ['10.244.2.0/24']);
+const FAR = node('n3', { 4: '172.30.1.13' }, ['10.244.3.0/24']);
+
+function context(config: FabricConfig = {}, self = SELF, mtu = 1500): CompileContext {
+  const subnets = [parsePrefix('172.30.0.0/24') as Prefix];
+  return { config: resolveConfig(config), self, underlay: { name: 'eth0', mtu, subnets } };
+}
+const values = (compiled: ReturnType<typeof compilePeer>) => [...compiled.plan.values()].map((entry) => entry.value);
+const vxlan = findBackend('vxlan');
+const hostGw = findBackend('host-gw');
+const CLUSTER = { podCidrs: ['10.244.0.0/16'] };
+
+describe('vxlan', () => {
+  it('needs a device, its tunnel address and a route that catches what no pod has', () => {
+    const { plan, conditions } = compileSelf(vxlan, context(CLUSTER), undefined);
+    expect(conditions).toEqual([]);
+    expect([...plan.values()].map((entry) => entry.value).filter((e) => !e.type.startsWith('masq'))).toEqual([
+      {
+        type: 'device',
+        name: 'weft.4242',
+        vni: 4242,
+        port: 8472,
+        local: '172.30.0.11',
+        mac: vtepMac(SELF, 4242),
+        mtu: 1450,
+      },
+      { type: 'address', device: 'weft.4242', address: '10.244.1.0/32' },
+      { type: 'route', kind: 'unreachable', dst: '10.244.1.0/24', metric: 0x7fffffff },
+    ]);
+  });
+
+  it('reaches a peer by route, neighbour and forwarding entry, each caused by its Node', () => {
+    const compiled = compilePeer(vxlan, context(CLUSTER), PEER, undefined);
+    const device = 'weft.4242';
+    const mac = vtepMac(PEER, 4242);
+    expect(values(compiled)).toEqual([
+      { type: 'masquerade-set', set: 'direct', cidr: '172.30.0.12/32' },
+      { type: 'fdb', device, mac, dst: '172.30.0.12' },
+      { type: 'neighbour', device, address: '10.244.2.0', mac },
+      { type: 'route', kind: 'unicast', dst: '10.244.2.0/24', via: '10.244.2.0', device },
+    ]);
+    for (const { cause } of compiled.plan.values()) expect(cause).toMatchObject({ kind: 'Node', name: 'n2' });
+  });
+
+  it('routes directly within the subnet when it may', () => {
+    const direct = context({ ...CLUSTER, directRouting: true });
+    expect(values(compilePeer(vxlan, direct, PEER, undefined)).slice(1)).toEqual([
+      { type: 'route', kind: 'unicast', dst: '10.244.2.0/24', via: '172.30.0.12' },
+    ]);
+    expect(values(compilePeer(vxlan, direct, FAR, undefined)).map((e) => e.type)).toContain('fdb');
+  });
+
+  it('carries both families of pods over one family of nodes', () => {
+    const dual = { ...PEER, podCidrs: ['10.244.2.0/24', 'fd00:2::/64'] };
+    const routes = values(compilePeer(vxlan, context(CLUSTER), dual, undefined)).filter((e) => e.type === 'route');
+    expect(routes.map((e) => [e.dst, e.via])).toEqual([
+      ['10.244.2.0/24', '10.244.2.0'],
+      ['fd00:2::/64', 'fd00:2::'],
+    ]);
+  });
+
+  it('computes the MTU by the family of the underlay', () => {
+    const six = node('n6', { 6: 'fd01::1' }, ['fd00::/64']);
+    expect(podMtu(vxlan, resolveConfig({}), context().underlay, SELF)).toBe(1450);
+    expect(podMtu(vxlan, resolveConfig({}), context().underlay, six)).toBe(1430);
+    expect(podMtu(hostGw, resolveConfig({}), context().underlay, SELF)).toBe(1500);
+    expect(podMtu(vxlan, resolveConfig({ mtu: 1400 }), context().underlay, SELF)).toBe(1400);
+  });
+
+  it('gives every node a MAC address of its own, the same for all who compute it', () => {
+    fc.assert(
+      fc.property(fc.stringMatching(/^[a-z][a-z0-9-]{0,30}$/), fc.integer({ min: 1, max: 0xffffff }), (name, vni) => {
+        const mac = vtepMac(node(name, {}, []), vni);
+        expect(mac).toMatch(/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/);
+        expect(Number.parseInt(mac.slice(0, 2), 16) & 3).toBe(2);
+        expect(vtepMac(node(name, { 4: '10.0.0.1' }, ['10.0.0.0/24']), vni)).toBe(mac);
+        expect(Buffer.byteLength(deviceName(vni))).toBeLessThan(16);
+      }),
+    );
+    expect(vtepMac({ ...PEER, vtepMac: '02:00:00:00:00:07' }, 1)).toBe('02:00:00:00:00:07');
+  });
+});
+
+describe('host-gw', () => {
+  it('is a route and nothing else', () => {
+    const { plan } = compileSelf(hostGw, context({ masquerade: false }), undefined);
+    expect([...plan.keys()]).toEqual(['unreachable/10.244.1.0/24']);
+    expect(values(compilePeer(hostGw, context({ masquerade: false }), PEER, undefined))).toEqual([
+      { type: 'route', kind: 'unicast', dst: '10.244.2.0/24', via: '172.30.0.12' },
+    ]);
+  });
+
+  it('says which node is behind a router', () => {
+    const { plan, conditions } = compilePeer(hostGw, context({ masquerade: false }), FAR, undefined);
+    expect(plan.size).toBe(0);
+    expect(conditions).toMatchObject([{ node: 'n3', reason: 'NotOnLink' }]);
+  });
+
+  it('says when a family of pods has no way', () => {
+    const dual = { ...PEER, podCidrs: ['10.244.2.0/24', 'fd00:2::/64'] };
+    const { plan, conditions } = compilePeer(hostGw, context({ masquerade: false }), dual, undefined);
+    expect([...plan.keys()]).toEqual(['route/10.244.2.0/24']);
+    expect(conditions[0]?.message).toBe('pods in fd00:2::/64 cannot be routed: the node has no IPv6 InternalIP');
+  });
+});
+
+describe('masquerading', () => {
+  const sets = (compiled: ReturnType<typeof compilePeer>) =>
+    [...compiled.plan.keys()].filter((key) => key.startsWith('masquerade/'));
+
+  it('knows the cluster by its CIDRs, and nodes whose pods are outside them by their own', () => {
+    expect(sets(compileSelf(vxlan, context(CLUSTER), undefined))).toEqual([
+      'masquerade/pods/10.244.0.0/16',
+      'masquerade/direct/224.0.0.0/4',
+      'masquerade/direct/fe80::/10',
+      'masquerade/direct/ff00::/8',
+      'masquerade/direct/172.30.0.11/32',
+    ]);
+    const stray = { ...PEER, podCidrs: ['192.168.7.0/24'] };
+    expect(sets(compilePeer(vxlan, context(CLUSTER), stray, undefined))).toContain('masquerade/pods/192.168.7.0/24');
+    expect(sets(compilePeer(vxlan, context(), PEER, undefined))).toContain('masquerade/pods/10.244.2.0/24');
+  });
+
+  it('never names overlapping blocks twice: the kernel refuses them', () => {
+    const config = { ...CLUSTER, nonMasqueradeCidrs: ['172.30.0.0/16', '172.30.5.0/24', '224.0.0.0/8'] };
+    expect(sets(compileSelf(vxlan, context(config), undefined))).toEqual([
+      'masquerade/pods/10.244.0.0/16',
+      'masquerade/direct/224.0.0.0/4',
+      'masquerade/direct/fe80::/10',
+      'masquerade/direct/ff00::/8',
+      'masquerade/direct/172.30.0.0/16',
+    ]);
+    expect(sets(compilePeer(vxlan, context(config), PEER, undefined))).toEqual([]);
+  });
+});
+
+describe('nodes', () => {
+  it('are read from Node objects', () => {
+    const read = fabricNode({
+      metadata: { name: 'n', creationTimestamp: 't', annotations: { 'weft.dev/vtep-mac': '02:AA:00:00:00:01' } },
+      spec: { podCIDR: '10.0.0.0/24', podCIDRs: ['10.0.0.0/24', 'fd00::/64'] },
+      status: {
+        addresses: [
+          { type: 'Hostname', address: '10.9.9.9' },
+          { type: 'InternalIP', address: 'fd01:0:0::1' },
+          { type: 'InternalIP', address: '10.1.0.1' },
+          { type: 'InternalIP', address: '10.1.0.2' },
+        ],
+      },
+    });
+    expect(read).toEqual({
+      name: 'n',
+      ip: { 4: '10.1.0.1', 6: 'fd01::1' },
+      podCidrs: ['10.0.0.0/24', 'fd00::/64'],
+      vtepMac: '02:aa:00:00:00:01',
+      created: 't',
+    });
+  });
+
+  it('without what is needed are named with the reason', () => {
+    const reasons = (n: FabricNode) => compilePeer(vxlan, context(), n, undefined).conditions.map((c) => c.reason);
+    expect(reasons({ ...PEER, podCidrs: [] })).toEqual(['NoPodCIDR']);
+    expect(reasons({ ...PEER, podCidrs: ['x'] })).toEqual(['InvalidPodCIDR']);
+    expect(reasons({ ...PEER, ip: {} })).toEqual(['NoInternalIP']);
+    expect(reasons({ ...PEER, ip: { 6: 'fd01::1' } })).toEqual(['FamilyMismatch']);
+  });
+
+  it('that claim the same are told apart by age, in whatever order they are seen', () => {
+    const old = node('b', { 4: '1.0.0.1' }, ['10.0.0.0/24'], '2020-01-01T00:00:00Z');
+    const young = node('a', { 4: '1.0.0.2' }, ['10.0.0.0/25'], '2021-01-01T00:00:00Z');
+    const twin = node('c', { 4: '1.0.0.1' }, ['10.5.0.0/24'], '2022-01-01T00:00:00Z');
+    const arbitrary = fc.shuffledSubarray([old, young, twin], { minLength: 3 });
+    fc.assert(
+      fc.property(arbitrary, (order) => {
+        const table = new NodeTable();
+        for (const n of order) table.set(n);
+        expect(table.conflict(old)).toBeUndefined();
+        expect(table.conflict(young)?.reason).toBe('PodCIDROverlap');
+        expect(table.conflict(twin)?.reason).toBe('InternalIPConflict');
+        expect([...table.delete('b')].sort()).toEqual(['a', 'b', 'c']);
+        expect(table.conflict(young)).toBeUndefined();
+      }),
+    );
+  });
+
+  it('have plans whose keys are their own, however many there are', () => {
+    const count = fc.integer({ min: 1, max: 40 });
+    fc.assert(
+      fc.property(count, fc.constantFrom(...backendNames()), fc.boolean(), (n, name, cluster) => {
+        const backend = findBackend(name);
+        const table = new NodeTable();
+        const nodes = Array.from({ length: n }, (_, i) =>
+          // Every fifth repeats an earlier one's claims.
+          node(`n${i}`, { 4: `172.30.0.${10 + (i % 5 === 4 ? i - 1 : i)}` }, [
+            `10.244.${i % 7 === 6 ? i - 1 : i}.0/24`,
+          ]),
+        );
+        for (const peer of nodes) table.set(peer);
+        const seen = new Set<string>();
+        const ctx = context(cluster ? CLUSTER : {}, nodes[0]);
+        nodes.forEach((peer, i) => {
+          const conflict = table.conflict(peer);
+          const { plan } = i === 0 ? compileSelf(backend, ctx, conflict) : compilePeer(backend, ctx, peer, conflict);
+          for (const key of plan.keys()) {
+            expect(seen).not.toContain(key);
+            seen.add(key);
+          }
+        });
+      }),
+    );
+  });
+});
+
+describe('the configuration', () => {
+  it('is refused by name', () => {
+    expect(() => findBackend('ipip')).toThrow('backend "ipip" is unknown');
+    expect(() => resolveConfig({ vni: 0 })).toThrow('fabric: vni: 0 is not between 1 and 16777215');
+    expect(() => resolveConfig({ port: 1.5 })).toThrow('port');
+    expect(() => resolveConfig({ mtu: 100 })).toThrow('mtu');
+  });
+});
