@@ -30,6 +30,14 @@ export async function nodeExec(
   command: readonly string[],
   options: { readonly name: string },
 ): Promise<void> {
+  // Everything behind the node's name is passed on, the customary separator included.
+  const argv = command[0] === '--' ? command.slice(1) : command;
+  if (argv.length === 0)
+    throw new WeftError({
+      code: 'NO_COMMAND',
+      message: 'weft node exec: no command given',
+      hint: 'weft node exec n1 -- ip addr',
+    });
   const cluster = running(options.name);
   const { nodes } = cluster.config;
   const at = /^n(\d+)$/.exec(node);
@@ -51,7 +59,7 @@ export async function nodeExec(
       'weft-node',
       machinePidFile(cluster.paths, node),
       netnsPath(cluster.paths.netnsDir, node),
-      ...command,
+      ...argv,
     ],
     { stdio: 'inherit' },
   );
