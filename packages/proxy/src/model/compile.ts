@@ -2,9 +2,10 @@ import { type Family, formatPrefix, parsePrefix, prefixContains } from '@weft/ne
 import type { Entry, Provenance } from '@weft/plan';
 import { candidates, selectBackends } from './endpoints.ts';
 import { type NodeFacts, primaryAddresses } from './node.ts';
-import { formatAddress, type Packed, packAddress, unpackIp } from './packed.ts';
+import { addressWidth, formatAddress, type Packed, packAddress, unpackIp } from './packed.ts';
 import type { SlimPort, SlimService, SlimSlice } from './slim.ts';
-import { type Frontend, type FrontendKind, frontendKey, type Planned, planKey, type ServicePort } from './types.ts';
+import { type FrontendInit, PackedPort } from './port.ts';
+import { type FrontendKind, frontendKey, type Planned, planKey, type ServicePort } from './types.ts';
 
 /** An entry whose cause is worked out when somebody asks: there are tens of thousands. */
 class PortEntry implements Entry<ServicePort> {
@@ -26,43 +27,34 @@ class PortEntry implements Entry<ServicePort> {
 export const NODE_UNIT = 'node';
 
 const PORT_FIELDS = Array.from({ length: 64 }, (_, i) => `spec.ports[${i}]`);
-const NODE_PORT_FIELDS = PORT_FIELDS.map((field) => `${field}.nodePort`);
 const EVERYONE: readonly string[] = [];
-const CLUSTER_IP_FIELDS = ['spec.clusterIPs[0]', 'spec.clusterIPs[1]'] as const;
 
 function portField(index: number): string {
   return PORT_FIELDS[index] ?? `spec.ports[${index}]`;
 }
 
 /** The frontends of one port; an address that is listed twice is one frontend, and the last kind names it. */
-function frontends(service: SlimService, port: SlimPort, index: number, family: Family): Frontend[] {
-  const width = family === 4 ? 4 : 16;
+function frontends(service: SlimService, port: SlimPort, portIndex: number, family: Family): FrontendInit[] {
+  const width = addressWidth(family);
   const clusterIP = family === 4 ? service.ip4 : service.ip6;
-  const out: Frontend[] = [];
-  const add = (kind: FrontendKind, address: Packed, number: number, field: string): void => {
+  const out: FrontendInit[] = [];
+  const add = (kind: FrontendKind, address: Packed, number: number, index: number): void => {
     const key = frontendKey(address, port.protocol, number);
     const known = out.findIndex((f) => f.key === key);
-    if (known < 0) out.push({ kind, key, field });
-    else if (out[known]?.kind !== 'ClusterIP') out[known] = { kind, key, field };
+    if (known < 0) out.push({ kind, key, index });
+    else if (out[known]?.kind !== 'ClusterIP') out[known] = { kind, key, index };
   };
-  if (clusterIP !== '') {
-    add('ClusterIP', clusterIP, port.port, CLUSTER_IP_FIELDS[service.first === family ? 0 : 1]);
-  }
+  if (clusterIP !== '') add('ClusterIP', clusterIP, port.port, service.first === family ? 0 : 1);
   service.external?.externalIPs.forEach((text, i) => {
     const address = packAddress(text);
-    if (address?.length === width) add('ExternalIP', address, port.port, `spec.externalIPs[${i}]`);
+    if (address?.length === width) add('ExternalIP', address, port.port, i);
   });
   service.external?.loadBalancerIPs.forEach((text, i) => {
     const address = packAddress(text);
-    if (address?.length === width) {
-      add('LoadBalancerIP', address, port.port, `status.loadBalancer.ingress[${i}].ip`);
-    }
+    if (address?.length === width) add('LoadBalancerIP', address, port.port, i);
   });
-  if (port.nodePort > 0) {
-    add('NodePort', '', port.nodePort, NODE_PORT_FIELDS[index] ?? `${portField(index)}.nodePort`);
-  }
-  // A list that grew holds room for a dozen more.
-  return out.slice();
+  if (port.nodePort > 0) add('NodePort', '', port.nodePort, portIndex);
+  return out;
 }
 
 /**
@@ -74,7 +66,7 @@ function sourceRanges(
   service: SlimService,
   family: Family,
   node: NodeFacts,
-  list: readonly Frontend[],
+  list: readonly FrontendInit[],
 ): readonly string[] {
   const out = new Set<string>();
   let ownNode = false;
@@ -109,29 +101,32 @@ function servicePort(
   const uses = {
     cluster: service.internal === 'Cluster' || reachable,
     local: service.internal === 'Local' || external === 'Local',
+    // With the Local policy a pod of another node may come in through this one, and its source is kept.
+    hairpinAll: external === 'Local',
+    draining: port.protocol === 'UDP',
   };
   const backends = selectBackends(candidates(slices, family, port.name, port.protocol), node, uses);
   const healthCheckNodePort = external === 'Local' ? (service.external?.healthCheckNodePort ?? 0) : 0;
-  return {
-    type: 'ServicePort',
-    family,
+  return new PackedPort({
     service: service.key,
-    portName: port.name,
-    protocol: port.protocol,
+    settings: {
+      family,
+      protocol: port.protocol,
+      portName: port.name,
+      internal: service.internal,
+      external,
+      affinitySeconds: service.affinitySeconds,
+    },
     frontends: list,
-    internal: service.internal,
-    external,
     hasEndpoints: backends.any,
     cluster: backends.cluster,
     local: backends.local,
-    draining: port.protocol === 'UDP' ? backends.draining : '',
-    // With the Local policy a pod of another node may come in through this one, and its source is kept.
-    hairpin: external === 'Local' ? backends.allAddresses : backends.hereAddresses,
-    affinitySeconds: service.affinitySeconds,
+    draining: backends.draining,
+    hairpin: backends.hairpin,
     sourceRanges: reachable ? sourceRanges(service, family, node, list) : EVERYONE,
     healthCheckNodePort,
     localReady: healthCheckNodePort > 0 ? backends.localReady : 0,
-  };
+  });
 }
 
 /** Pure: everything that must exist because of one Service. `families` are those this node serves. */

@@ -64,7 +64,11 @@ export class NftablesDataPlane implements DataPlane {
     this.#options = options;
     this.#log = options.log ?? silentLogger;
     this.#now = options.now ?? (() => performance.now());
-    this.#tables = options.tables.map((config) => ({ config, state: new FamilyState(config), phase: 'absent' as const }));
+    this.#tables = options.tables.map((config) => ({
+      config,
+      state: new FamilyState(config),
+      phase: 'absent' as const,
+    }));
   }
 
   async start(): Promise<StartReport> {
@@ -82,7 +86,8 @@ export class NftablesDataPlane implements DataPlane {
   apply(diff: Diff<Planned>, applied: Plan<Planned>): Promise<void> {
     return this.#serial(async () => {
       if (await this.#recover()) await this.#rebuild(wholePlan(diff, applied));
-      else await this.#write((table) => (table.phase === 'foreign' ? undefined : [table.state.update(diff, this.#now())]));
+      else
+        await this.#write((table) => (table.phase === 'foreign' ? undefined : [table.state.update(diff, this.#now())]));
     });
   }
 

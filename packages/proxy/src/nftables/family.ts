@@ -1,6 +1,13 @@
 import type { Diff } from '@weft/plan';
 import { addressWidth, endpointWidth, type Packed, unpackList } from '../model/packed.ts';
-import { frontendAddress, type Planned, planKey, type ServicePort, servicePortName } from '../model/types.ts';
+import {
+  type Frontend,
+  frontendAddress,
+  type Planned,
+  planKey,
+  type ServicePort,
+  servicePortName,
+} from '../model/types.ts';
 import {
   adoptBackends,
   backendCount,
@@ -110,6 +117,12 @@ export class FamilyState {
         found.slots.delete(set.id);
         found.slotEndpoints.delete(set.id);
       }
+      for (const [key, { cluster, local }] of before.#ports) {
+        this.#claims.set(key, {
+          cluster: cluster === undefined ? undefined : takeFound(found, cluster.id),
+          local: local === undefined ? undefined : takeFound(found, local.id),
+        });
+      }
     }
     this.#ids.reserve(found.endpoints.keys());
     this.#ids.reserve(found.slots.keys());
@@ -143,6 +156,9 @@ export class FamilyState {
     const changes = new Changes(this.config.family);
     const found = this.#found;
     this.#found = undefined;
+    for (const { cluster, local } of this.#claims.values()) {
+      for (const set of [cluster, local]) if (set !== undefined) this.#retired.push({ set, since: now });
+    }
     this.#claims.clear();
     if (found !== undefined) this.#removeFound(found, now, changes);
     this.#writeSets(found !== undefined, changes);
@@ -178,13 +194,16 @@ export class FamilyState {
     let state = this.#ports.get(key);
     if (state === undefined && next === undefined) return;
     // Before anything of the state changes: the values the kernel has are worked out from it.
-    for (const f of state?.plan.frontends ?? []) this.#touch(f.key);
-    for (const f of next?.frontends ?? []) this.#touch(f.key);
+    const old = state?.plan.frontends ?? [];
+    const wanted = next?.frontends ?? [];
+    for (const f of old) this.#touch(f.key);
+    for (const f of wanted) this.#touch(f.key);
     const before = state?.plan;
     if (state === undefined) {
       const plan = next as ServicePort;
       state = { plan, cluster: undefined, local: undefined, internalP: P_REJECT, externalP: P_REJECT, localP: 0 };
       Object.assign(state, this.#claims.get(key));
+      this.#claims.delete(key);
       this.#ports.set(key, state);
     }
     const { internalP, externalP, localP } = state;
@@ -192,7 +211,7 @@ export class FamilyState {
     const affinity = (next?.affinitySeconds ?? 0) > 0;
     state.cluster = this.#backends(state.cluster, next?.cluster ?? '', affinity, now, changes);
     state.local = this.#backends(state.local, next?.local ?? '', affinity, now, changes);
-    this.#values(state, next, changes);
+    this.#values(state, next, wanted, changes);
     this.#classes.release(internalP, now);
     this.#classes.release(externalP, now);
     this.#classes.release(localP, now);
@@ -200,15 +219,15 @@ export class FamilyState {
     const width = addressWidth(this.config.family);
     for (const address of unpackList(next?.hairpin ?? '', width)) this.#hairpin.add(address);
     for (const address of unpackList(before?.hairpin ?? '', width)) this.#hairpin.release(address);
-    for (const f of next?.frontends ?? []) if (f.kind === 'ClusterIP') this.#clusterIPs.add(frontendAddress(f.key));
-    for (const f of before?.frontends ?? []) {
+    for (const f of wanted) if (f.kind === 'ClusterIP') this.#clusterIPs.add(frontendAddress(f.key));
+    for (const f of old) {
       if (f.kind === 'ClusterIP') this.#clusterIPs.release(frontendAddress(f.key));
     }
-    for (const f of before?.frontends ?? []) this.#disown(f.key, state);
+    for (const f of old) this.#disown(f.key, state);
     if (next === undefined) this.#ports.delete(key);
     else {
       state.plan = next;
-      for (const f of next.frontends) this.#own(f.key, state);
+      for (const f of wanted) this.#own(f.key, state);
     }
   }
 
@@ -230,7 +249,7 @@ export class FamilyState {
   }
 
   /** Works out what the frontends hold; the verdicts follow kube-proxy (KEP-2086, KEP-1669). */
-  #values(state: PortState, next: ServicePort | undefined, changes: Changes): void {
+  #values(state: PortState, next: ServicePort | undefined, wanted: readonly Frontend[], changes: Changes): void {
     state.internalP = P_REJECT;
     state.externalP = P_REJECT;
     state.localP = 0;
@@ -243,7 +262,7 @@ export class FamilyState {
       return p ?? P_REJECT;
     };
     const has = (kind: 'internal' | 'external'): boolean =>
-      next.frontends.some((f) => (f.kind === 'ClusterIP') === (kind === 'internal'));
+      wanted.some((f) => (f.kind === 'ClusterIP') === (kind === 'internal'));
     if (has('internal')) {
       if (next.internal === 'Cluster') {
         if (cluster !== undefined) state.internalP = lead('c', cluster, cluster);
@@ -316,7 +335,6 @@ export class FamilyState {
       this.#firewall.guard(key, guardOf(owner, key), now, changes);
     }
     this.#touched.clear();
-    this.#claims.clear();
     this.#writeSets(false, changes);
   }
 
@@ -364,14 +382,6 @@ export class FamilyState {
    * external address may lead to another Service that asks for it too; then in the order of `winner`.
    */
   #claimFound(diff: Diff<Planned>, found: Found): void {
-    const take = (id: number): BackendSet | undefined => {
-      const set = adoptBackends(id, found.endpoints.get(id), found.slots.get(id), found.slotEndpoints.get(id));
-      if (set === undefined) return undefined;
-      found.endpoints.delete(id);
-      found.slots.delete(id);
-      found.slotEndpoints.delete(id);
-      return set;
-    };
     const ports = [...diff.added.values()]
       .map((entry) => entry.value)
       .filter((value) => value.type === 'ServicePort')
@@ -391,12 +401,12 @@ export class FamilyState {
           const id = idOf(found.frontends.get(f.key) ?? 0);
           if (id === 0 || (f.kind === 'ClusterIP') !== (kind === 'ClusterIP')) continue;
           if (kind === 'ClusterIP' && value.internal === 'Local') {
-            claim.local ??= take(id);
+            claim.local ??= takeFound(found, id);
             continue;
           }
-          claim.cluster ??= take(id);
+          claim.cluster ??= takeFound(found, id);
           const local = found.local.get(id);
-          if (local !== undefined && claim.cluster?.id === id) claim.local ??= take(idOf(local));
+          if (local !== undefined && claim.cluster?.id === id) claim.local ??= takeFound(found, idOf(local));
         }
       }
     }
@@ -429,6 +439,16 @@ export class FamilyState {
     for (const { cluster, local } of this.#ports.values()) used.add(cluster?.id ?? 0).add(local?.id ?? 0);
     this.#ids.giveGaps(used, now);
   }
+}
+
+/** Takes the endpoints of an id out of what was found; undefined when they are not as this program writes them. */
+function takeFound(found: Found, id: number): BackendSet | undefined {
+  const set = adoptBackends(id, found.endpoints.get(id), found.slots.get(id), found.slotEndpoints.get(id));
+  if (set === undefined) return undefined;
+  found.endpoints.delete(id);
+  found.slots.delete(id);
+  found.slotEndpoints.delete(id);
+  return set;
 }
 
 /** Of several service ports that ask for one address and port, the same one always gets it: ClusterIPs first, then by name. */
