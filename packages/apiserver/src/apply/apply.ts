@@ -1,6 +1,6 @@
 import { failure, type Status, StatusError, statusErrors } from '@weft/kube';
 import type { Call, Env, Result } from '../registry/context.ts';
-import { bodyTypeOf, decodeObject, isRecord } from '../registry/decode.ts';
+import { bodyTypeOf, decodeObject, isRecord, prune } from '../registry/decode.ts';
 import { checkFields } from '../schema/index.ts';
 import { formatTime } from '../registry/metadata.ts';
 import type { Resource } from '../registry/resource.ts';
@@ -60,6 +60,7 @@ export function applyObject(env: Env, resource: Resource, request: ApplyRequest,
       ownedPart(resource, ownable(fieldsOf(current, shape)), part),
     );
     const entries = writeManagers(managers);
+    if (resource.typeName !== undefined) prune(object, resource.typeName);
     const { managedFields: _, ...metadata } = object.metadata;
     return { ...object, metadata: entries.length === 0 ? metadata : { ...metadata, managedFields: entries } };
   };

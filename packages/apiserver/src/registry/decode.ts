@@ -124,7 +124,8 @@ function pruneValue(value: unknown, expr: TypeExpr): void {
     if (field === undefined || inner === null) delete record[key];
     else {
       pruneValue(inner, field.expr);
-      if (!field.required && isEmptyCollection(inner, field.expr)) delete record[key];
+      // An empty list of managed fields is a request: to forget them.
+      if (!field.required && key !== 'managedFields' && isEmptyCollection(inner, field.expr)) delete record[key];
     }
   }
 }
