@@ -25,6 +25,7 @@ export default defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
+          globalSetup: ['test/e2e/support/global.ts'],
           pool: 'forks',
           fileParallelism: false,
           testTimeout: 120_000,
