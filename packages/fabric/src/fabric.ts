@@ -16,7 +16,8 @@ import { compilePeer, compileSelf, type Compiled, podMtu } from './compile.ts';
 import { entryKey, type FabricEntry, type FabricPlan } from './entries.ts';
 import { FabricKernel } from './kernel/kernel.ts';
 import { ROUTE_PROTOCOL } from './kernel/read.ts';
-import { type FabricCondition, type FabricNode, fabricNode, NodeTable, type NodeSource } from './nodes.ts';
+import { type FabricCondition, type FabricNode, fabricNode, type NodeSource } from './nodes.ts';
+import { NodeTable } from './node-table.ts';
 import { findUnderlay } from './underlay.ts';
 
 export interface FabricOptions {

@@ -1,11 +1,12 @@
-import { parsePrefix, type Prefix } from '@weft/net';
+import { parsePrefix, type Prefix, prefixesOverlap } from '@weft/net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type CompileContext, type FabricConfig, resolveConfig } from '../src/backend.ts';
 import { backendNames, findBackend } from '../src/backends/index.ts';
 import { deviceName, vtepMac } from '../src/backends/vxlan.ts';
 import { compilePeer, compileSelf, podMtu } from '../src/compile.ts';
-import { type FabricNode, fabricNode, NodeTable } from '../src/nodes.ts';
+import { NodeTable } from '../src/node-table.ts';
+import { type FabricNode, fabricNode } from '../src/nodes.ts';
 
 function node(name: string, ip: FabricNode['ip'], podCidrs: readonly string[], created = ''): FabricNode {
   return { name, ip, podCidrs, created };
@@ -192,6 +193,26 @@ describe('nodes', () => {
         expect(table.conflict(twin)?.reason).toBe('InternalIPConflict');
         expect([...table.delete('b')].sort()).toEqual(['a', 'b', 'c']);
         expect(table.conflict(young)).toBeUndefined();
+      }),
+    );
+  });
+
+  it('conflict exactly when their claims meet, however large the blocks are', () => {
+    const byte = fc.integer({ min: 0, max: 3 });
+    const cidr = fc
+      .tuple(byte, byte, byte, fc.constantFrom(8, 14, 16, 22, 23, 24, 26))
+      .map(([a, b, c, l]) => `${10 + a}.${b}.${c}.0/${l}`);
+    fc.assert(
+      fc.property(fc.array(cidr, { minLength: 2, maxLength: 12 }), (cidrs) => {
+        const table = new NodeTable();
+        const nodes = cidrs.map((c, i) => node(`n${i}`, { 4: `172.16.0.${i}` }, [c], String(i).padStart(2, '0')));
+        for (const n of [...nodes].reverse()) table.set(n);
+        nodes.forEach((n, i) => {
+          const expected = nodes
+            .slice(0, i)
+            .some((m) => prefixesOverlap(parsePrefix(m.podCidrs[0]!)!, parsePrefix(n.podCidrs[0]!)!));
+          expect(table.conflict(n) !== undefined).toBe(expected);
+        });
       }),
     );
   });

@@ -121,7 +121,7 @@ export class Ipam {
       this.#records.set(key, allocation);
       return { allocation, given };
     } catch (error) {
-      for (const { address } of given) this.#pool.release(address, undefined);
+      for (const { address } of given) this.#pool.release(address, key, undefined);
       throw error;
     }
   }
@@ -145,15 +145,15 @@ export class Ipam {
     this.#records.delete(key);
     // What was ready was used by a pod; a failed attempt never carried traffic and needs no rest.
     const rests = current.state !== 'wiring';
-    for (const address of current.addresses) this.#pool.release(address, rests ? now : undefined);
+    for (const address of current.addresses) this.#pool.release(address, key, rests ? now : undefined);
     this.#journal.remove(key, rests ? now : 0);
   }
 
   /** Takes over an attachment that the kernel has and the journal has lost. */
   adopt(allocation: Allocation): void {
-    this.#store(allocation);
     const key = attachmentKey(allocation.network, allocation);
     for (const address of allocation.addresses) this.#pool.claim(address, key);
+    this.#store(allocation);
   }
 
   close(): void {
@@ -162,6 +162,7 @@ export class Ipam {
 
   #store(allocation: Allocation): void {
     const key = attachmentKey(allocation.network, allocation);
+    // What is true in the kernel is true here, whether or not it can be written down.
     this.#records.set(key, allocation);
     this.#journal.put(key, allocation);
   }

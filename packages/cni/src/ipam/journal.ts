@@ -7,6 +7,8 @@ import {
   openSync,
   readFileSync,
   renameSync,
+  rmSync,
+  truncateSync,
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
@@ -30,6 +32,8 @@ export interface JournalContents<R> {
   readonly dropped: { readonly count: number; readonly why: 'boot' | 'netns' } | undefined;
   /** Lines that could not be read, the torn last line of a crash excepted. */
   readonly damagedLines: number;
+  /** Bytes up to the end of the last whole line; 0 when there was no journal. */
+  readonly length: number;
 }
 
 type Line<R> = { put: string; record: R } | { del: string; at: number } | JournalStamp;
@@ -48,15 +52,16 @@ export class Journal<R> {
   #fd: number;
   #size: number;
   #lines: number;
+  /** Removals that a full disk has kept from being written. */
+  #owed: Line<R>[] = [];
 
-  private constructor(path: string, stamp: JournalStamp, records: Map<string, R>, log: Logger) {
+  private constructor(path: string, stamp: JournalStamp, records: Map<string, R>, size: number, log: Logger) {
     this.#path = path;
     this.#stamp = stamp;
     this.#records = records;
     this.#log = log;
-    const written = writeSnapshot(path, stamp, records);
+    this.#size = size;
     this.#fd = openSync(path, 'a', 0o600);
-    this.#size = written;
     this.#lines = records.size + 1;
   }
 
@@ -68,17 +73,35 @@ export class Journal<R> {
   ): { journal: Journal<R>; contents: JournalContents<R> } {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     const contents = read<R>(path, stamp);
-    return { journal: new Journal<R>(path, stamp, new Map(contents.records), log), contents };
+    let size: number;
+    try {
+      size = writeSnapshot(path, stamp, contents.records);
+    } catch (error) {
+      // On a full disk the old file serves, if it is of this life; what is wired must be known.
+      if (contents.length === 0 || contents.dropped !== undefined) throw error;
+      log.warn('cannot rewrite a journal; going on with the old one', { path, error });
+      truncateSync(path, contents.length);
+      size = contents.length;
+    }
+    return { journal: new Journal<R>(path, stamp, new Map(contents.records), size, log), contents };
   }
 
+  /** Stores a record; throws CniError code 5, with nothing changed, when it cannot be written. */
   put(key: string, record: R): void {
     this.#append({ put: key, record });
     this.#records.set(key, record);
   }
 
+  /** Removes a record. What cannot be written now is written before the next record. */
   remove(key: string, at: number): void {
     this.#records.delete(key);
-    this.#append({ del: key, at });
+    const line = { del: key, at };
+    try {
+      this.#append(line);
+    } catch (error) {
+      this.#owed.push(line);
+      this.#log.warn('cannot journal a removal yet', { key, error });
+    }
   }
 
   close(): void {
@@ -86,7 +109,8 @@ export class Journal<R> {
   }
 
   #append(line: Line<R>): void {
-    const bytes = Buffer.from(`${JSON.stringify(line)}\n`);
+    const lines = [...this.#owed, line];
+    const bytes = Buffer.from(lines.map((item) => `${JSON.stringify(item)}\n`).join(''));
     let done = 0;
     try {
       while (done < bytes.length) done += writeSync(this.#fd, bytes, done);
@@ -95,8 +119,9 @@ export class Journal<R> {
       if (done > 0) ftruncateSync(this.#fd, this.#size);
       throw new CniError(CniCode.io, `cannot write ${this.#path}: ${errorMessage(error)}`, undefined, error);
     }
+    this.#owed = [];
     this.#size += bytes.length;
-    this.#lines += 1;
+    this.#lines += lines.length;
     if (this.#lines > 1024 + 4 * this.#records.size) this.#compact();
   }
 
@@ -124,6 +149,10 @@ function writeSnapshot<R>(path: string, stamp: JournalStamp, records: ReadonlyMa
   try {
     for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done);
     fsyncSync(fd);
+  } catch (error) {
+    // Half a file would take the room that the journal may need.
+    rmSync(temporary, { force: true });
+    throw error;
   } finally {
     closeSync(fd);
   }
@@ -148,10 +177,12 @@ function read<R>(path: string, stamp: JournalStamp): JournalContents<R> {
   const removed = new Map<string, { at: number; record: R | undefined }>();
   let dropped: JournalContents<R>['dropped'];
   let damagedLines = 0;
-  const lines = existsSync(path) ? readFileSync(path, 'utf8').split('\n') : [];
-  lines.forEach((text, i) => {
-    if (text === '') return;
-    const line = parseLine<R>(text);
+  const text = existsSync(path) ? readFileSync(path, 'utf8') : '';
+  const lines = text.split('\n');
+  const length = Buffer.byteLength(text.slice(0, text.lastIndexOf('\n') + 1));
+  lines.forEach((item, i) => {
+    if (item === '') return;
+    const line = parseLine<R>(item);
     if (line === undefined) {
       if (i < lines.length - 1) damagedLines += 1;
     } else if ('put' in line) {
@@ -164,7 +195,7 @@ function read<R>(path: string, stamp: JournalStamp): JournalContents<R> {
       dropped = { count: 0, why: line.boot === stamp.boot ? 'netns' : 'boot' };
     }
   });
-  if (dropped === undefined) return { records, removed, dropped, damagedLines };
+  if (dropped === undefined) return { records, removed, dropped, damagedLines, length };
   const count = records.size;
-  return { records: new Map(), removed: new Map(), dropped: { ...dropped, count }, damagedLines };
+  return { records: new Map(), removed: new Map(), dropped: { ...dropped, count }, damagedLines, length };
 }

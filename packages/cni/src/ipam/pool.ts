@@ -38,9 +38,11 @@ export class AddressPool {
     this.#cooling.delete(address);
   }
 
-  /** Frees an address: it rests from `now`, or can be given out at once when no time is given. */
-  release(address: string, now: number | undefined): void {
-    if (this.#used.delete(address) && now !== undefined) this.rest(address, now);
+  /** Frees an address of this owner: it rests from `now`, or can be given out at once when no time is given. */
+  release(address: string, owner: string, now: number | undefined): void {
+    if (this.#used.get(address) !== owner) return;
+    this.#used.delete(address);
+    if (now !== undefined) this.rest(address, now);
   }
 
   /** Marks a free address as freed at `at`. */

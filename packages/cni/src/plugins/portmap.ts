@@ -150,11 +150,7 @@ export class PortmapPlugin implements Plugin {
     }
     this.#records.delete(key);
     for (const entry of record.entries) if (this.#taken.get(slot(entry)) === key) this.#taken.delete(slot(entry));
-    try {
-      this.#deps.journal.remove(key, Date.now());
-    } catch (error) {
-      this.#deps.log.warn('cannot journal the removal of host ports', { error });
-    }
+    this.#deps.journal.remove(key, Date.now());
   }
 
   /** Lets the node reach the ports by 127.0.0.1: answers to that address are otherwise refused as martians. */

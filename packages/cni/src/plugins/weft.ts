@@ -138,19 +138,11 @@ export class WeftPlugin implements Plugin {
     }
     const gone = allocation.link === undefined ? Promise.resolve() : node.reaper.remove(allocation.link);
     return gone.then(
-      () => this.#release(allocation),
+      () => ipam.release(allocation),
       () => {
         // The reaper has logged it; the record keeps the address until a later DEL or reconciliation.
       },
     );
-  }
-
-  #release(allocation: Allocation): void {
-    try {
-      this.#deps.ipam.release(allocation);
-    } catch (error) {
-      this.#deps.log.warn('cannot journal a release', { error });
-    }
   }
 
   /** Makes way for an ADD: refuses when the attachment is alive, takes remains of an earlier one down. */

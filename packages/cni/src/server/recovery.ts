@@ -44,7 +44,13 @@ export function planRecovery(records: readonly Allocation[], links: readonly Lin
 /** Carries a recovery plan out. `takeDown` may go on after it resolves. */
 export function recover(plan: RecoveryPlan, ipam: Ipam, takeDown: (a: Allocation) => void, log: Logger): void {
   for (const allocation of plan.release) ipam.release(allocation);
-  for (const allocation of plan.adopt) ipam.adopt(allocation);
+  for (const allocation of plan.adopt) {
+    try {
+      ipam.adopt(allocation);
+    } catch (error) {
+      log.warn('cannot journal an adopted attachment', { container: allocation.containerId, error });
+    }
+  }
   for (const allocation of plan.takeDown) takeDown(allocation);
   const counts = { released: plan.release.length, takenDown: plan.takeDown.length, adopted: plan.adopt.length };
   if (counts.released + counts.takenDown + counts.adopted > 0) log.info('recovered pod attachments', counts);

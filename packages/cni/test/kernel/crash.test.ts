@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { appendFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { mount, umount2 } from '@weft/kernel';
 import { build } from 'esbuild';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { PodAttachment } from '../../src/index.ts';
@@ -140,6 +142,53 @@ describe('kill -9 of the agent', () => {
     await kill();
     await expect(bed.runtime.add(bed.list(), bed.pod())).rejects.toMatchObject({ cniCode: 11 });
     await expect(bed.runtime.status(bed.list())).rejects.toMatchObject({ cniCode: 50 });
+  });
+});
+
+describe('a full disk', () => {
+  it('refuses ADD without a trace, lets pods go, and does not stop a restart', async () => {
+    await kill();
+    const state = join(bed.dir, 'state');
+    mount('tmpfs', state, 'tmpfs', 0, 'size=16k');
+    try {
+      await start();
+      const [a, b, c] = [bed.pod(), bed.pod(), bed.pod()];
+      await bed.runtime.add(bed.list(), a);
+      await bed.runtime.add(bed.list(), b);
+      let fill = 4096;
+      while (fill > 0) {
+        try {
+          appendFileSync(join(state, 'filler'), Buffer.alloc(fill));
+        } catch {
+          fill = Math.floor(fill / 2);
+        }
+      }
+      // The journals' last pages have some room left.
+      let refused: unknown;
+      const more: ReturnType<Bed['pod']>[] = [];
+      for (let i = 0; i < 60 && refused === undefined; i++) {
+        const pod = bed.pod();
+        await bed.runtime.add(bed.list(), pod).then(
+          () => more.push(pod),
+          (error) => {
+            refused = error;
+          },
+        );
+      }
+      expect(refused).toMatchObject({ cniCode: 5, message: expect.stringContaining('no space left on device') });
+      await expectConsistent([a, b, ...more]);
+      await bed.runtime.del(bed.list(), b);
+      await expectConsistent([a, ...more]);
+      await kill();
+      await start();
+      await expectConsistent([a, ...more]);
+      rmSync(join(state, 'filler'));
+      await bed.runtime.add(bed.list(), c);
+      await expectConsistent([a, c, ...more]);
+    } finally {
+      await kill();
+      umount2(state);
+    }
   });
 });
 

@@ -77,13 +77,13 @@ describe('the pool', () => {
     const s = set('10.0.0.0/29');
     const take = (at: number) => pool.take(s, 'x', at).address;
     expect([take(0), take(0)]).toEqual(['10.0.0.2', '10.0.0.3']);
-    pool.release('10.0.0.2', 0);
+    pool.release('10.0.0.2', 'x', 0);
     expect([take(10), take(10), take(10)]).toEqual(['10.0.0.4', '10.0.0.5', '10.0.0.6']);
     // Nothing else is left: better an address that rested little than none.
     expect(take(20)).toBe('10.0.0.2');
     expect(() => take(30)).toThrow('no IP addresses available in 10.0.0.0/29: 5 of 5 are in use');
-    pool.release('10.0.0.4', 30);
-    pool.release('10.0.0.3', 40);
+    pool.release('10.0.0.4', 'x', 30);
+    pool.release('10.0.0.3', 'x', 40);
     expect(take(200)).toBe('10.0.0.3');
   });
 
@@ -97,7 +97,7 @@ describe('the pool', () => {
         steps.forEach((action, time) => {
           if (action !== 'take') {
             const [gone] = held.splice(action % Math.max(1, held.length), 1);
-            if (gone !== undefined) pool.release(gone, time);
+            if (gone !== undefined) pool.release(gone, 'x', time);
             return;
           }
           if (held.length === 29) expect(() => pool.take(s, 'x', time)).toThrow('29 of 29');
