@@ -18,7 +18,7 @@ function flow(destination: string, destinationPort: number, answers: string, tra
   };
 }
 
-function feed(): { push(addresses: string[], ready?: boolean): Diff<Planned>; feed: Feed } {
+function feed(): { push: (addresses: string[], ready?: boolean) => Diff<Planned>; feed: Feed } {
   const world = new Feed();
   world.push({
     kind: 'service',

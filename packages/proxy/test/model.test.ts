@@ -177,7 +177,7 @@ describe('endpoints', () => {
     ];
     const slim = slimSlice(NODE)(raw);
     // ready + serving + node unknown; terminating + node unknown.
-    expect([...(slim?.flags ?? '')].map((c) => c.charCodeAt(0))).toEqual([1 | 2 | 16, 4 | 16]);
+    expect(Array.from(slim?.flags ?? '', (c) => c.charCodeAt(0))).toEqual([1 | 2 | 16, 4 | 16]);
   });
 
   it('that end serve only while none is ready, for each policy on its own', () => {

@@ -4,6 +4,8 @@ import { ELEMENT_SETS, type ElementSet, widths } from './layout.ts';
 import type { ChainText } from './rules.ts';
 
 const LITTLE = endianness() === 'LE';
+const NOTHING = new Uint8Array(0);
+const NO_VIEW = new DataView(NOTHING.buffer);
 
 /**
  * A list of equally wide elements (key, then data) as one growing buffer in register form: fields padded to 4 bytes,
@@ -14,8 +16,9 @@ export class ElementList {
   readonly dataWidth: number;
   /** By element; only where something was given. */
   comments: (string | undefined)[] | undefined;
-  #bytes = new Uint8Array(256);
-  #view = new DataView(this.#bytes.buffer);
+  // Most lists of most changes stay empty.
+  #bytes = NOTHING;
+  #view = NO_VIEW;
   #length = 0;
 
   constructor(keyWidth: number, dataWidth: number) {
@@ -79,7 +82,7 @@ export class ElementList {
 
   #room(size: number): void {
     if (this.#length + size <= this.#bytes.length) return;
-    const bytes = new Uint8Array(this.#bytes.length * 2 + size);
+    const bytes = new Uint8Array(Math.max(64, this.#bytes.length * 2) + size);
     bytes.set(this.#bytes);
     this.#bytes = bytes;
     this.#view = new DataView(bytes.buffer);

@@ -32,6 +32,8 @@ interface FamilyTable {
   phase: 'live' | 'absent' | 'foreign' | 'unknown';
 }
 
+/** A transaction's buffer up to this size is used again for the next. */
+const KEEP_BYTES = 16_384;
 const NO_CHANGE: Diff<Planned> = { added: new Map(), changed: new Map(), removed: new Map() };
 
 /**
@@ -54,6 +56,7 @@ export class NftablesDataPlane implements DataPlane {
   readonly #now: () => number;
   readonly #tables: FamilyTable[];
   #nft: Nft | undefined;
+  #batch = new NftBatch();
   /** The whole plan has been applied once. */
   #complete = false;
   #sweeper: NodeJS.Timeout | undefined;
@@ -161,7 +164,10 @@ export class NftablesDataPlane implements DataPlane {
 
   /** One transaction over all families; `compile` returns undefined for a table that is left as it is. */
   async #write(compile: (table: FamilyTable) => readonly Changes[] | undefined): Promise<void> {
-    const batch = new NftBatch();
+    // A cold start's buffer is not worth keeping.
+    if (this.#batch.bytes > KEEP_BYTES) this.#batch = new NftBatch();
+    const batch = this.#batch;
+    batch.clear();
     const written: FamilyTable[] = [];
     // Where one message cannot hold it, a new table may come in pieces: nothing depends on it yet.
     let allowSplit = true;
