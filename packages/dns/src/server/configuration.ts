@@ -10,6 +10,7 @@ import { CLASS, nameKey, labelOffsets, type Query } from '../wire/index.ts';
 import { bareReply, chain, type Handler, type Outcome, type Serve } from './handler.ts';
 import type { Block, ConfigurationState, Runtime, SetupContext } from './plugin.ts';
 import { INTERNAL, Request } from './request.ts';
+import { planQuick } from './quick.ts';
 import { type Observer, Site } from './site.ts';
 
 /** Where to listen and what to serve there. */
@@ -175,7 +176,7 @@ function setUpBlock(
   for (const host of hosts) {
     for (const address of block.addresses) {
       const site = siteAt(configuration, options.runtime, host, address.port);
-      site.zones.set(address.zone, { serve, observers, fast: undefined });
+      site.zones.set(address.zone, { serve, observers, quick: planQuick(handlers) });
       if (names.some((name) => CHAOS.has(name))) site.chaos = true;
     }
   }

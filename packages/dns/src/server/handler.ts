@@ -1,4 +1,4 @@
-import { FLAG, type NameKey, RCODE, type ReplyContent, type Rr } from '../wire/index.ts';
+import { FLAG, type NameKey, type Query, RCODE, type ReplyContent, type Rr } from '../wire/index.ts';
 import type { Provenance } from '@weft/plan';
 import type { Request } from './request.ts';
 
@@ -34,6 +34,15 @@ export interface Handler {
    * and would otherwise answer from memory.
    */
   owns?(key: NameKey, labels: readonly number[]): boolean;
+  /** An answer that needs neither the rest of the chain nor a client's address; undefined leaves it to `serve`. */
+  quick?(query: Query): Reply | undefined;
+  /**
+   * True when an answer that a later plugin owns passes this one unchanged and unremembered. Only past such plugins may
+   * `quick` be asked first.
+   */
+  readonly transparent?: true;
+  /** Changes an answer on its way back and nothing else: what `serve` does after `next`. */
+  adjust?(query: Query, reply: Reply): Reply;
   /** The API objects behind the answers to a name. */
   explain?(key: NameKey): readonly Provenance[];
   /** Tells the plugin which ones come after it, once, when the chain is made. */

@@ -1,8 +1,10 @@
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
+import { parseIp } from '@weft/net';
 import { type Logger, WeftError } from '@weft/plan';
-import { packetContext } from './request.ts';
+import { openBatchSocket } from './batch.ts';
+import { type PacketContext, packetContext } from './request.ts';
 import type { Site } from './site.ts';
 
 const RECEIVE_BUFFER = 4 * 1024 * 1024;
@@ -24,10 +26,13 @@ export class Listener {
   readonly #udp: UdpSocket[] = [];
   readonly #tcp: Server[] = [];
   readonly #connections = new Set<Socket>();
+  readonly #dgramOnly: boolean;
   #port: number;
 
-  constructor(host: string, port: number, site: Site, log: Logger) {
+  /** `dgramOnly` keeps to Node's own socket calls. */
+  constructor(host: string, port: number, site: Site, log: Logger, dgramOnly = false) {
     this.host = host;
+    this.#dgramOnly = dgramOnly;
     this.#port = port;
     this.site = site;
     this.#log = log;
@@ -97,9 +102,12 @@ export class Listener {
       // Answers go to addresses, not names: no resolver and no extra turn of the event loop.
       lookup: (address, _options, callback) => callback(null, address, family),
     });
+    const ip = parseIp(host);
+    const batch =
+      ip === undefined || this.#dgramOnly ? undefined : openBatchSocket(ip.bytes, this.#port, RECEIVE_BUFFER);
     await new Promise<void>((resolve, reject) => {
       socket.once('error', reject);
-      socket.bind({ address: host, port: this.#port }, () => {
+      socket.bind(batch === undefined ? { address: host, port: this.#port } : { fd: batch.fd }, () => {
         socket.off('error', reject);
         resolve();
       });
@@ -107,19 +115,21 @@ export class Listener {
     this.#udp.push(socket);
     this.#port = socket.address().port;
     try {
-      socket.setRecvBufferSize(RECEIVE_BUFFER);
+      if (batch === undefined) socket.setRecvBufferSize(RECEIVE_BUFFER);
     } catch {
       // Less than we asked for is what the machine allows.
     }
+    const respond = (packet: Uint8Array, context: PacketContext) => this.site.respondInPlace(packet, context);
+    const send = (bytes: Buffer, port: number, address: string): void => this.#sendUdp(socket, bytes, port, address);
     socket.on('error', (error) => this.#log.warn(`udp socket on ${host}:${this.#port}: ${error.message}`));
     socket.on('message', (packet, from) => {
       const answer = this.site.respond(packet, packetContext('udp', from.address, from.port));
-      if (answer === undefined) return;
       if (answer instanceof Promise) {
         void answer.then((bytes) => {
-          if (bytes !== undefined) this.#sendUdp(socket, bytes, from.port, from.address);
+          if (bytes !== undefined) send(bytes, from.port, from.address);
         });
-      } else this.#sendUdp(socket, answer, from.port, from.address);
+      } else if (answer !== undefined) send(answer, from.port, from.address);
+      batch?.drain(respond, send);
     });
   }
 

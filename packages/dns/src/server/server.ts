@@ -28,6 +28,8 @@ export interface DnsOptions {
   readonly port?: number;
   /** Addresses for blocks without `bind`. Default: all. */
   readonly hosts?: readonly string[];
+  /** Take and answer UDP packets one by one with Node's own calls, although batches would be possible. */
+  readonly dgramOnly?: boolean;
   /** Stops the server, without the wait of `lameduck`. */
   readonly signal?: AbortSignal;
   readonly clock?: Clock;
@@ -191,7 +193,7 @@ export class DnsServer {
       for (const [key, { host, port, site }] of next.sites) {
         let listener = before.listeners.get(key);
         if (listener === undefined) {
-          listener = new Listener(host, port, site, this.#log);
+          listener = new Listener(host, port, site, this.#log, this.#options.dgramOnly);
           fresh.push(listener);
           await listener.open();
         }

@@ -1,8 +1,19 @@
 import { errorMessage, type Logger } from '@weft/plan';
-import { CLASS, encodeReply, isRejected, parseQuery, type Query, RCODE, TYPE } from '../wire/index.ts';
+import {
+  CLASS,
+  copyReply,
+  isRejected,
+  parseQuery,
+  type Query,
+  RCODE,
+  replyBytes,
+  TYPE,
+  writeReply,
+} from '../wire/index.ts';
 import { bareReply, type Outcome, type Reply, type Serve } from './handler.ts';
 import type { Cell } from './metrics.ts';
 import { type PacketContext, replyLimits, Request } from './request.ts';
+import type { Quick } from './quick.ts';
 import { ZoneMap } from './zoneset.ts';
 
 /** Told about every finished query of a block. */
@@ -10,17 +21,13 @@ export interface Observer {
   finished(request: Request, reply: Reply, size: number, started: number): void;
 }
 
-/** Answers some queries of a block straight from a table. Undefined leaves the query to the chain. */
-export interface FastPath {
-  answer(query: Query, zoneOffset: number, context: PacketContext): Buffer | undefined;
-}
-
 /** A zone as served at one address. */
 export interface SiteZone {
   /** Undefined for a block without plugins: all its names are refused. */
   readonly serve: Serve | undefined;
   readonly observers: readonly Observer[];
-  readonly fast: FastPath | undefined;
+  /** Answers that need no chain. */
+  readonly quick: Quick | undefined;
 }
 
 /** What is served at one address: the one way from a packet to its answer, whatever the socket. */
@@ -38,41 +45,49 @@ export class Site {
 
   /** The answer to a packet; undefined when it deserves none. */
   respond(packet: Uint8Array, context: PacketContext): Buffer | undefined | Promise<Buffer | undefined> {
+    const answer = this.respondInPlace(packet, context);
+    return typeof answer === 'number' ? (answer === 0 ? undefined : copyReply(answer)) : answer;
+  }
+
+  /**
+   * The length of the answer, which lies at the start of `replyBytes` until the next call; 0 when the packet deserves
+   * none. A promise brings its answer in memory of its own.
+   */
+  respondInPlace(packet: Uint8Array, context: PacketContext): number | Promise<Buffer> {
     const query = parseQuery(packet);
-    if (isRejected(query)) return query.drop ? undefined : Buffer.from(query.reply);
-    if (query.class !== CLASS.IN && query.class !== CLASS.ANY && !(query.class === CLASS.CH && this.chaos)) {
-      return encodeReply(query, bareReply(RCODE.REFUSED), replyLimits(query, context));
+    if (isRejected(query)) {
+      if (query.drop) return 0;
+      replyBytes.set(query.reply);
+      return query.reply.length;
     }
-    if (query.edns !== undefined && query.edns.version !== 0) {
-      return encodeReply(query, bareReply(RCODE.BADVERS), replyLimits(query, context));
-    }
-    const match = this.#match(query);
-    if (match === undefined || match.value.serve === undefined) {
-      return encodeReply(query, bareReply(RCODE.REFUSED), replyLimits(query, context));
-    }
-    const zone = match.value;
-    if (zone.fast !== undefined) {
-      const bytes = zone.fast.answer(query, match.offset, context);
-      if (bytes !== undefined) return bytes;
-    }
+    const refusal = this.#refusal(query);
+    if (refusal >= 0) return writeReply(query, bareReply(refusal), replyLimits(query, context));
+    const zone = this.#match(query);
+    if (zone?.serve === undefined) return writeReply(query, bareReply(RCODE.REFUSED), replyLimits(query, context));
     const started = zone.observers.length === 0 ? 0 : performance.now();
     const request = new Request(query, context);
-    let outcome: Outcome | Promise<Outcome>;
     try {
-      outcome = (zone.serve as Serve)(request);
+      const outcome = (query.flags & 0x7800) === 0 ? (zone.quick?.(query) ?? zone.serve(request)) : zone.serve(request);
+      if (!(outcome instanceof Promise)) return this.#finish(zone, request, outcome, started);
+      return outcome.then(
+        (settled) => copyReply(this.#finish(zone, request, settled, started)),
+        (error: unknown) => copyReply(this.#finish(zone, request, this.#panicked(request, error), started)),
+      );
     } catch (error) {
       return this.#finish(zone, request, this.#panicked(request, error), started);
     }
-    if (!(outcome instanceof Promise)) return this.#finish(zone, request, outcome, started);
-    return outcome.then(
-      (settled) => this.#finish(zone, request, settled, started),
-      (error: unknown) => this.#finish(zone, request, this.#panicked(request, error), started),
-    );
+  }
+
+  /** The code to refuse a query with whatever its name is; -1 for none. */
+  #refusal(query: Query): number {
+    const known = query.class === CLASS.IN || query.class === CLASS.ANY || (query.class === CLASS.CH && this.chaos);
+    if (!known) return RCODE.REFUSED;
+    return query.edns !== undefined && query.edns.version !== 0 ? RCODE.BADVERS : -1;
   }
 
   /** The outcome of a query that the server asks itself. */
   ask(request: Request): Outcome | Promise<Outcome> {
-    const serve = this.#match(request.query)?.value.serve;
+    const serve = this.#match(request.query)?.serve;
     if (serve === undefined) return bareReply(RCODE.REFUSED);
     try {
       const outcome = serve(request);
@@ -82,13 +97,13 @@ export class Site {
     }
   }
 
-  #finish(zone: SiteZone, request: Request, outcome: Outcome, started: number): Buffer {
+  #finish(zone: SiteZone, request: Request, outcome: Outcome, started: number): number {
     const reply = outcome.kind === 'reply' ? outcome : bareReply(outcome.rcode, outcome.by);
-    const bytes = encodeReply(request.query, reply, request.limits);
+    const length = writeReply(request.query, reply, request.limits);
     for (let i = 0; i < zone.observers.length; i++) {
-      (zone.observers[i] as Observer).finished(request, reply, bytes.length, started);
+      (zone.observers[i] as Observer).finished(request, reply, length, started);
     }
-    return bytes;
+    return length;
   }
 
   #panicked(request: Request, error: unknown): Reply {
@@ -97,16 +112,16 @@ export class Site {
     return bareReply(RCODE.SERVFAIL);
   }
 
-  #match(query: Query): { value: SiteZone; offset: number } | undefined {
-    const match = this.zones.match(query.key, query.labels);
-    if (query.type !== TYPE.DS || match === undefined) return match;
+  #match(query: Query): SiteZone | undefined {
+    const { key, labels } = query;
+    let offset = this.zones.find(key, labels);
+    if (offset < 0) return undefined;
     // DS records live in the parent zone (RFC 4035 section 3.1.4.1): take the widest zone below the root.
-    let widest = match;
-    for (;;) {
-      const from = query.labels.indexOf(widest.offset) + 1;
-      const next = from === 0 ? undefined : this.zones.match(query.key, query.labels, from);
-      if (next === undefined || next.offset >= query.key.length - 1) return widest;
-      widest = next;
+    while (query.type === TYPE.DS && labels.includes(offset)) {
+      const wider = this.zones.find(key, labels, labels.indexOf(offset) + 1);
+      if (wider < 0 || wider === key.length - 1) break;
+      offset = wider;
     }
+    return this.zones.at(key, offset);
   }
 }

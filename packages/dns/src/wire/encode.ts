@@ -161,11 +161,26 @@ function put16(at: number, value: number): void {
   scratch[at + 1] = value & 0xff;
 }
 
+/** Where `writeReply` leaves a reply; good until it is called again. */
+export const replyBytes: Buffer = scratch;
+
+/** The bytes of a reply, in memory of their own. */
+export function encodeReply(query: Query, reply: ReplyContent, limits: Limits): Buffer {
+  return copyReply(writeReply(query, reply, limits));
+}
+
+/** The first `length` bytes of `replyBytes`, in memory of their own. */
+export function copyReply(length: number): Buffer {
+  const out = Buffer.allocUnsafe(length);
+  scratch.copy(out, 0, 0, length);
+  return out;
+}
+
 /**
- * The bytes of a reply. Names are compressed only when the reply would not fit otherwise or would be fragmented;
+ * Writes a reply to `replyBytes` and returns its length. Names are compressed only when the reply would not fit otherwise or would be fragmented;
  * whole records are dropped from the end and TC is set when even that is not enough (RFC 2181 section 9).
  */
-export function encodeReply(query: Query, reply: ReplyContent, limits: Limits): Buffer {
+export function writeReply(query: Query, reply: ReplyContent, limits: Limits): number {
   const { qname } = query;
   const opt = optOf(query, reply);
   const question = 12 + qname.length + 4;
@@ -200,9 +215,7 @@ export function encodeReply(query: Query, reply: ReplyContent, limits: Limits): 
   put16(6, counts[0]);
   put16(8, counts[1]);
   put16(10, counts[2] + (opt === undefined ? 0 : 1));
-  const out = Buffer.allocUnsafe(at);
-  scratch.copy(out, 0, 0, at);
-  return out;
+  return at;
 }
 
 function writeFitted(

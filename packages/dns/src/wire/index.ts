@@ -1,5 +1,5 @@
 export * from './constants.ts';
-export { encodeReply, type Limits, type ReplyContent } from './encode.ts';
+export { copyReply, encodeReply, type Limits, type ReplyContent, replyBytes, writeReply } from './encode.ts';
 export { decodeMessage, encodeQuery, type Message, type QuerySpec } from './message.ts';
 export {
   keyFromText,

@@ -40,6 +40,7 @@ export interface CacheMetrics {
 /** Remembers answers of the plugins after it. Names that one of them owns are always asked anew. */
 export class CacheHandler implements Handler {
   readonly name = 'cache';
+  readonly transparent = true;
   readonly success: Shelf;
   readonly denial: Shelf;
   readonly #options: CacheOptions;

@@ -86,6 +86,7 @@ export const errors: Plugin = {
     };
     const handler: Handler = {
       name: 'errors',
+      transparent: true,
       serve: (request, next) =>
         andThen(next(request), (outcome) => {
           if (outcome.kind === 'failure' && outcome.error !== undefined) {

@@ -1,5 +1,6 @@
 import { formatIp, parseIp } from '@weft/net';
 import { concat, labelKey, type NameKey, nameFromText, type Rr, rdata, record, TYPE } from '../../wire/index.ts';
+import { authoritative, type Reply } from '../../server/handler.ts';
 import { NO_PORT, type SlimEndpoint, type SlimPort, type SlimService, type SlimSlice } from './objects.ts';
 
 /** One thing a name stands for: an address (or host name) with a port, reached as `label` below the Service. */
@@ -8,6 +9,9 @@ type Visit = (host: string, port: number, label: string | undefined) => void;
 interface Hosts {
   readonly a: readonly Rr[];
   readonly aaaa: readonly Rr[];
+  /** The whole replies to A and AAAA; undefined where there are no addresses, or an alias comes first. */
+  readonly replyA: Reply | undefined;
+  readonly replyAaaa: Reply | undefined;
   /** Targets of CNAME records: an ExternalName, or the hosts of an FQDN slice. */
   readonly names: readonly Uint8Array[];
 }
@@ -69,7 +73,9 @@ export class NameAnswers {
       } else if (ip.family === 4) a.push(record(undefined, TYPE.A, this.#ttl, ip.bytes));
       else aaaa.push(record(undefined, TYPE.AAAA, this.#ttl, ip.bytes));
     });
-    return { a, aaaa, names };
+    const reply = (answers: readonly Rr[]): Reply | undefined =>
+      answers.length === 0 || names.length > 0 ? undefined : authoritative('kubernetes', { answers, own: true });
+    return { a, aaaa, names, replyA: reply(a), replyAaaa: reply(aaaa) };
   }
 }
 

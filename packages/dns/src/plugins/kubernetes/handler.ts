@@ -17,6 +17,7 @@ import {
   type NameKey,
   nameFromText,
   nameKey,
+  type Query,
   RCODE,
   type Rr,
   rdata,
@@ -24,8 +25,10 @@ import {
   TYPE,
 } from '../../wire/index.ts';
 import { reverseAddress } from '../../wire/reverse.ts';
-import { type NameAnswers, srvData } from './compile.ts';
-import { addressKey, addressOf, once, sameBytes, soaRecord, targetsOf } from './records.ts';
+import { followAlias } from './alias.ts';
+import { srvData } from './compile.ts';
+import { nameServers } from './nameservers.ts';
+import { addressOf, endsWith, once, soaRecord } from './records.ts';
 import { type Found, type Lookup, NODATA, NXDOMAIN, type PodName } from './table.ts';
 import type { ClusterView } from './view.ts';
 
@@ -45,10 +48,8 @@ export interface KubernetesOptions {
 /** Version of the Kubernetes DNS specification that the answers follow. */
 const SCHEMA_VERSION = '1.1.0';
 const SCHEMA_TTL = 28_800;
-const DNS_VERSION = keyFromText('dns-version.');
-const DEFAULT_NS = nameFromText('ns.dns.').subarray(0, -1);
-const NS_KEY: NameKey = '\u0002ns\u0003dns';
-const MAX_CHAIN = 8;
+const VERSION_KEY: NameKey = keyFromText('dns-version.').slice(0, -1);
+const NS_KEY: NameKey = keyFromText('ns.dns.').slice(0, -1);
 
 interface Zone {
   readonly wire: Uint8Array;
@@ -56,6 +57,16 @@ interface Zone {
   /** Replies without records by response code, good for `serial`. */
   readonly empty: Map<number, Reply>;
   serial: number;
+}
+
+/** A query for a name in one of the zones. */
+interface Asked {
+  readonly request: Request;
+  readonly query: Query;
+  readonly zone: Zone;
+  /** Where the zone starts in the query's name. */
+  readonly end: number;
+  readonly next: Serve;
 }
 
 /** Answers names of the cluster from the compiled table. */
@@ -67,7 +78,6 @@ export class KubernetesHandler implements Handler {
   readonly #zones = new ZoneMap<Zone>();
   readonly #primary: Uint8Array;
   readonly #fallthrough: ZoneSet | undefined;
-  readonly #replies = new WeakMap<NameAnswers, { a?: Reply; aaaa?: Reply }>();
 
   constructor(options: KubernetesOptions) {
     this.#options = options;
@@ -82,65 +92,81 @@ export class KubernetesHandler implements Handler {
   }
 
   owns(key: NameKey, labels: readonly number[]): boolean {
-    const match = this.#zones.match(key, labels);
-    if (match === undefined) return false;
+    const end = this.#zones.find(key, labels);
+    if (end < 0) return false;
     if (this.#fallthrough?.has(key, labels) !== true) return true;
     const ip = reverseAddress(key, labels);
     if (ip !== undefined) return (this.view?.table.reverse(ip).length ?? 0) > 0;
-    return this.#lookup(key, labels, match.offset) !== NXDOMAIN;
+    return this.#lookup(key, labels, end) !== NXDOMAIN;
+  }
+
+  /** The two answers that nearly every query gets: addresses of a Service, and "no such name" on the search path. */
+  quick(query: Query): Reply | undefined {
+    if (query.type !== TYPE.A && query.type !== TYPE.AAAA) return undefined;
+    const { view } = this;
+    const end = this.#zones.find(query.key, query.labels);
+    if (end < 0 || view === undefined || (end === NS_KEY.length && query.key.startsWith(NS_KEY))) return undefined;
+    const found = view.table.lookup(query.key, query.labels, end);
+    if (typeof found === 'object') {
+      if (!('service' in found)) return undefined;
+      const { hosts } = found.answers;
+      const reply = query.type === TYPE.A ? hosts.replyA : hosts.replyAaaa;
+      if (reply !== undefined || hosts.names.length > 0) return reply;
+    }
+    if (found !== NXDOMAIN) return this.#empty(query, RCODE.NOERROR, this.#zones.at(query.key, end), end);
+    if (!view.ready || this.#fallthrough?.has(query.key, query.labels) === true) return undefined;
+    return this.#empty(query, RCODE.NXDOMAIN, this.#zones.at(query.key, end), end);
   }
 
   serve(request: Request, next: Serve): Outcome | Promise<Outcome> {
     const { query } = request;
     const match = this.#zones.match(query.key, query.labels);
     if (match === undefined) return next(request);
-    const zone = match.value;
     const end = match.offset;
+    const asked: Asked = { request, query, zone: match.value, end, next };
     switch (query.type) {
       case TYPE.A:
       case TYPE.AAAA:
-        return this.#address(request, next, zone, end);
+        return this.#address(asked);
       case TYPE.TXT:
-        return this.#text(request, next, zone, end);
+        return this.#text(asked);
       case TYPE.SRV:
-        return this.#service(request, next, zone, end);
+        return this.#service(asked);
       case TYPE.PTR:
-        return this.#pointer(request, next, zone, end);
+        return this.#pointer(asked);
       case TYPE.CNAME:
-        return this.#alias(request, next, zone, end);
+        return this.#alias(asked);
       case TYPE.SOA:
-        if (end === 0) return authoritative(this.name, { answers: [this.#soa(request, end)], own: true });
-        return this.#empty(request, RCODE.NOERROR, zone, end);
+        if (end === 0) return this.#answer([this.#soa(query, end)]);
+        return this.#nodata(asked);
       case TYPE.NS:
-        if (end === 0) return this.#nameServers(request, zone, end);
+        if (end === 0) return this.#nameServers(asked);
         break;
       case TYPE.AXFR:
       case TYPE.IXFR:
         return failure(this.name, RCODE.REFUSED);
       default:
     }
-    const found = this.#lookup(query.key, query.labels, end);
-    return found === NXDOMAIN
-      ? this.#missing(request, next, zone, end)
-      : this.#empty(request, RCODE.NOERROR, zone, end);
+    return this.#lookup(query.key, query.labels, end) === NXDOMAIN ? this.#missing(asked) : this.#nodata(asked);
   }
 
   /** The objects behind the answers to a name. */
   explain(key: NameKey): Provenance[] {
     const labels = labelOffsets(key);
-    const match = this.#zones.match(key, labels);
+    const end = this.#zones.find(key, labels);
     const { view } = this;
-    if (match === undefined || view === undefined) return [];
-    const found = this.#lookup(key, labels, match.offset);
+    if (end < 0 || view === undefined) return [];
+    const found = this.#lookup(key, labels, end);
     if (found === NODATA || found === NXDOMAIN || !('service' in found)) return [];
-    return view.causes(found.service);
+    const { a, aaaa } = found.answers.hosts;
+    return view.causes(found.service, found.answers === found.service.own ? undefined : [...a, ...aaaa]);
   }
 
   #lookup(key: NameKey, labels: readonly number[], end: number): Lookup {
     const table = this.view?.table;
     if (table === undefined) return NXDOMAIN;
     const found = table.lookup(key, labels, end);
-    if (found === NODATA || found === NXDOMAIN || 'service' in found) return found;
+    if (typeof found === 'symbol' || 'service' in found) return found;
     return this.#podExists(found) ? found : NXDOMAIN;
   }
 
@@ -149,105 +175,57 @@ export class KubernetesHandler implements Handler {
     return pods === 'insecure' || (pods === 'verified' && (this.view?.hasPod(pod.namespace, pod.ip) ?? false));
   }
 
-  #address(request: Request, next: Serve, zone: Zone, end: number): Outcome | Promise<Outcome> {
-    const { query } = request;
-    if (end === NS_KEY.length && query.key.startsWith(NS_KEY)) return this.#defaultNs(request, zone, end);
+  #answer(answers: readonly Rr[], additional: readonly Rr[] = []): Reply {
+    return authoritative(this.name, { answers, additional, own: true });
+  }
+
+  #address(asked: Asked): Outcome | Promise<Outcome> {
+    const { query, end } = asked;
+    if (end === NS_KEY.length && query.key.startsWith(NS_KEY)) return this.#defaultNs(asked);
     const found = this.#lookup(query.key, query.labels, end);
-    if (found === NXDOMAIN) return this.#missing(request, next, zone, end);
-    if (found === NODATA) return this.#empty(request, RCODE.NOERROR, zone, end);
+    if (found === NXDOMAIN) return this.#missing(asked);
+    if (found === NODATA) return this.#nodata(asked);
     if (!('service' in found)) {
       const bytes = addressOf(found.ip);
-      if ((bytes.length === 4) !== (query.type === TYPE.A)) return this.#empty(request, RCODE.NOERROR, zone, end);
-      const answers = [record(undefined, query.type, this.#options.ttl, bytes)];
-      return authoritative(this.name, { answers, own: true });
+      if ((bytes.length === 4) !== (query.type === TYPE.A)) return this.#nodata(asked);
+      return this.#answer([record(undefined, query.type, this.#options.ttl, bytes)]);
     }
     const { hosts } = found.answers;
-    if (hosts.names.length > 0) return this.#follow(request, zone, end, found);
-    const records = query.type === TYPE.A ? hosts.a : hosts.aaaa;
-    if (records.length === 0) return this.#empty(request, RCODE.NOERROR, zone, end);
-    // Replies to addresses are asked for again and again: one object each while the name is unchanged.
-    let replies = this.#replies.get(found.answers);
-    if (replies === undefined) {
-      replies = {};
-      this.#replies.set(found.answers, replies);
-    }
-    const slot = query.type === TYPE.A ? 'a' : 'aaaa';
-    replies[slot] ??= authoritative(this.name, { answers: records, own: true });
-    return replies[slot];
+    if (hosts.names.length > 0) return this.#follow(asked, found);
+    return (query.type === TYPE.A ? hosts.replyA : hosts.replyAaaa) ?? this.#nodata(asked);
   }
 
   /** An alias: inside the zone we go on ourselves, outside the server asks itself. */
-  #follow(request: Request, zone: Zone, end: number, found: Found): Outcome | Promise<Outcome> {
-    const records: Rr[] = [];
-    const target = this.#chase(request, zone, found, undefined, records, new Set([request.query.key]));
-    if (target === undefined) {
-      if (records.length === 0) return this.#empty(request, RCODE.NOERROR, zone, end);
-      return authoritative(this.name, { answers: records, own: true });
-    }
-    return andThen(this.#options.lookup(target, request.query.type, request), (outcome) => {
-      const more = outcome.kind === 'reply' ? outcome.answers.map((rr) => ({ ...rr, name: rr.name ?? target })) : [];
-      return authoritative(this.name, { answers: [...records, ...more], own: true });
+  #follow(asked: Asked, found: Found): Outcome | Promise<Outcome> {
+    const { query, zone, request } = asked;
+    const context = {
+      type: query.type,
+      zone: zone.key,
+      ttl: this.#options.ttl,
+      lookup: (key: NameKey, labels: readonly number[], end: number) => this.#lookup(key, labels, end),
+    };
+    const { records, leaves } = followAlias(context, query.key, found);
+    if (leaves === undefined) return records.length === 0 ? this.#nodata(asked) : this.#answer(records);
+    return andThen(this.#options.lookup(leaves, query.type, request), (outcome) => {
+      const more = outcome.kind === 'reply' ? outcome.answers.map((rr) => ({ ...rr, name: rr.name ?? leaves })) : [];
+      return this.#answer([...records, ...more]);
     });
   }
 
-  /**
-   * Follows aliases inside the zone and collects the records. Returns the name outside the zone at which the chain
-   * leaves it. A chain that leads nowhere or in a circle leaves nothing.
-   */
-  #chase(
-    request: Request,
-    zone: Zone,
-    found: Found,
-    owner: Uint8Array | undefined,
-    records: Rr[],
-    seen: Set<NameKey>,
-  ): Uint8Array | undefined {
-    const target = found.answers.hosts.names[0] as Uint8Array;
-    const key = nameKey(target);
-    const start = records.length;
-    records.push(record(owner, TYPE.CNAME, this.#options.ttl, target));
-    const labels = labelOffsets(key);
-    const end = key.length - zone.key.length;
-    const inside = end >= 0 && key.endsWith(zone.key) && (end === 0 || labels.includes(end));
-    if (!inside) return target;
-    const next = seen.has(key) || seen.size >= MAX_CHAIN ? NXDOMAIN : this.#lookup(key, labels, end);
-    seen.add(key);
-    if (next === NXDOMAIN || next === NODATA || !('service' in next)) {
-      records.length = start;
-      if (typeof next === 'object' && 'ip' in next) {
-        const bytes = addressOf(next.ip);
-        if ((bytes.length === 4) === (request.query.type === TYPE.A)) {
-          records.push(record(owner, TYPE.CNAME, this.#options.ttl, target));
-          records.push(record(target, request.query.type, this.#options.ttl, bytes));
-        }
-      }
-      if (records.length === start) records.length = 0;
-      return undefined;
-    }
-    if (next.answers.hosts.names.length > 0) return this.#chase(request, zone, next, target, records, seen);
-    const addresses = request.query.type === TYPE.A ? next.answers.hosts.a : next.answers.hosts.aaaa;
-    if (addresses.length === 0) records.length = 0;
-    for (const rr of addresses) records.push({ ...rr, name: target });
-    return undefined;
-  }
-
-  #text(request: Request, next: Serve, zone: Zone, end: number): Outcome | Promise<Outcome> {
-    const { query } = request;
-    if (end === DNS_VERSION.length - 1 && query.key.startsWith(DNS_VERSION.slice(0, -1))) {
-      const answers = [record(undefined, TYPE.TXT, SCHEMA_TTL, rdata.txt(SCHEMA_VERSION))];
-      return authoritative(this.name, { answers, own: true });
+  #text(asked: Asked): Outcome | Promise<Outcome> {
+    const { query, end } = asked;
+    if (end === VERSION_KEY.length && query.key.startsWith(VERSION_KEY)) {
+      return this.#answer([record(undefined, TYPE.TXT, SCHEMA_TTL, rdata.txt(SCHEMA_VERSION))]);
     }
     // Names without records of their own, the zone's apex included, do not exist for TXT (as in CoreDNS).
-    const found = this.#lookup(query.key, query.labels, end);
-    if (found === NXDOMAIN || found === NODATA) return this.#missing(request, next, zone, end);
-    return this.#empty(request, RCODE.NOERROR, zone, end);
+    return typeof this.#lookup(query.key, query.labels, end) === 'symbol' ? this.#missing(asked) : this.#nodata(asked);
   }
 
-  #service(request: Request, next: Serve, zone: Zone, end: number): Outcome | Promise<Outcome> {
-    const { query } = request;
+  #service(asked: Asked): Outcome | Promise<Outcome> {
+    const { query, zone, end } = asked;
     const found = this.#lookup(query.key, query.labels, end);
-    if (found === NXDOMAIN) return this.#missing(request, next, zone, end);
-    if (found === NODATA || !('service' in found)) return this.#empty(request, RCODE.NOERROR, zone, end);
+    if (found === NXDOMAIN) return this.#missing(asked);
+    if (found === NODATA || !('service' in found)) return this.#nodata(asked);
     const { targets, weight } = found.answers.srv();
     const answers: Rr[] = [];
     const additional: Rr[] = [];
@@ -262,87 +240,71 @@ export class KubernetesHandler implements Handler {
         additional.push(record(name, type, this.#options.ttl, target.address));
       }
     }
-    if (answers.length === 0) return this.#empty(request, RCODE.NOERROR, zone, end);
-    return authoritative(this.name, { answers, additional, own: true });
+    return answers.length === 0 ? this.#nodata(asked) : this.#answer(answers, additional);
   }
 
-  #pointer(request: Request, next: Serve, zone: Zone, end: number): Outcome | Promise<Outcome> {
-    const { query } = request;
+  #pointer(asked: Asked): Outcome | Promise<Outcome> {
+    const { query, end } = asked;
     const ip = reverseAddress(query.key, query.labels);
     if (ip === undefined) {
-      const found = this.#lookup(query.key, query.labels, end);
-      return found === NXDOMAIN
-        ? this.#missing(request, next, zone, end)
-        : this.#empty(request, RCODE.NOERROR, zone, end);
+      return this.#lookup(query.key, query.labels, end) === NXDOMAIN ? this.#missing(asked) : this.#nodata(asked);
     }
     const targets = this.view?.table.reverse(ip) ?? [];
-    if (targets.length === 0) return this.#missing(request, next, zone, end);
-    const answers = targets.map((target) =>
-      record(undefined, TYPE.PTR, this.#options.ttl, concat([target, this.#primary])),
-    );
-    return authoritative(this.name, { answers, own: true });
+    if (targets.length === 0) return this.#missing(asked);
+    const { ttl } = this.#options;
+    return this.#answer(targets.map((target) => record(undefined, TYPE.PTR, ttl, concat([target, this.#primary]))));
   }
 
-  #alias(request: Request, next: Serve, zone: Zone, end: number): Outcome | Promise<Outcome> {
-    const { query } = request;
+  #alias(asked: Asked): Outcome | Promise<Outcome> {
+    const { query, end } = asked;
     const found = this.#lookup(query.key, query.labels, end);
-    if (found === NXDOMAIN) return this.#missing(request, next, zone, end);
+    if (found === NXDOMAIN) return this.#missing(asked);
     const target = found !== NODATA && 'service' in found ? found.answers.hosts.names[0] : undefined;
-    if (target === undefined) return this.#empty(request, RCODE.NOERROR, zone, end);
-    return authoritative(this.name, { answers: [record(undefined, TYPE.CNAME, this.#options.ttl, target)], own: true });
+    if (target === undefined) return this.#nodata(asked);
+    return this.#answer([record(undefined, TYPE.CNAME, this.#options.ttl, target)]);
   }
 
-  /** The Services that lead to this server, or the server's own addresses when there is none. */
-  #nameServerHosts(zone: Zone): { name: Uint8Array; address: Uint8Array }[] {
-    const local = this.#options.localAddresses();
-    const texts = new Set(local.map((bytes) => addressKey(bytes)));
-    const out: { name: Uint8Array; address: Uint8Array }[] = [];
-    let serving = false;
-    for (const answers of this.view?.table.allServices() ?? []) {
-      const endpoints = answers.slices.flatMap((slice) => slice.endpoints);
-      if (!endpoints.some((endpoint) => texts.has(addressKey(addressOf(endpoint.address))))) continue;
-      serving = true;
-      for (const { label, address } of targetsOf(answers.own)) {
-        out.push({ name: srvData(answers.service, { label, port: 0 }, 0, zone.wire).name, address });
-      }
-    }
-    if (serving) return out;
-    const name = concat([DEFAULT_NS, zone.wire]);
-    return local.map((address) => ({ name, address }));
-  }
-
-  #nameServers(request: Request, zone: Zone, end: number): Outcome {
-    const hosts = this.#nameServerHosts(zone);
+  #nameServers(asked: Asked): Outcome {
+    const { ttl } = this.#options;
+    const servers = nameServers(this.view?.table.allServices() ?? [], this.#options.localAddresses(), asked.zone.wire);
     const seen = new Set<string>();
-    const answers = hosts
+    const answers = servers
       .filter(({ name }) => once(seen, nameKey(name)))
-      .map(({ name }) => record(undefined, TYPE.NS, this.#options.ttl, name));
-    if (answers.length === 0) return this.#empty(request, RCODE.NOERROR, zone, end);
-    const additional = hosts.map(({ name, address }) =>
-      record(name, address.length === 4 ? TYPE.A : TYPE.AAAA, this.#options.ttl, address),
+      .map(({ name }) => record(undefined, TYPE.NS, ttl, name));
+    const additional = servers.map(({ name, address }) =>
+      record(name, address.length === 4 ? TYPE.A : TYPE.AAAA, ttl, address),
     );
-    return authoritative(this.name, { answers, additional, own: true });
+    return answers.length === 0 ? this.#nodata(asked) : this.#answer(answers, additional);
   }
 
-  #defaultNs(request: Request, zone: Zone, end: number): Outcome {
-    const size = request.query.type === TYPE.A ? 4 : 16;
-    const answers = this.#nameServerHosts(zone)
+  #defaultNs(asked: Asked): Outcome {
+    const { type } = asked.query;
+    const size = type === TYPE.A ? 4 : 16;
+    const answers = nameServers(this.view?.table.allServices() ?? [], this.#options.localAddresses(), asked.zone.wire)
       .filter(({ address }) => address.length === size)
-      .map(({ address }) => record(undefined, request.query.type, this.#options.ttl, address));
-    if (answers.length === 0) return this.#empty(request, RCODE.NOERROR, zone, end);
-    return authoritative(this.name, { answers, own: true });
+      .map(({ address }) => record(undefined, type, this.#options.ttl, address));
+    return answers.length === 0 ? this.#nodata(asked) : this.#answer(answers);
   }
 
-  #soa(request: Request, end: number): Rr {
-    return soaRecord(request.query.qname.subarray(end), this.#options.ttl, this.view?.table.serial ?? 0);
+  #soa(query: Query, end: number): Rr {
+    return soaRecord(query.qname.subarray(end), this.#options.ttl, this.view?.table.serial ?? 0);
+  }
+
+  #nodata({ query, zone, end }: Asked): Reply {
+    return this.#empty(query, RCODE.NOERROR, zone, end);
+  }
+
+  /** A name that does not exist: to the next plugin, or NXDOMAIN; SERVFAIL while we cannot know yet. */
+  #missing({ request, query, zone, end, next }: Asked): Outcome | Promise<Outcome> {
+    if (this.#fallthrough?.has(query.key, query.labels) === true) return next(request);
+    return this.#empty(query, this.view?.ready === true ? RCODE.NXDOMAIN : RCODE.SERVFAIL, zone, end);
   }
 
   /** No records: the SOA record says for how long to believe it. It keeps the case of the question. */
-  #empty(request: Request, rcode: number, zone: Zone, end: number): Reply {
+  #empty(query: Query, rcode: number, zone: Zone, end: number): Reply {
     const serial = this.view?.table.serial ?? 0;
-    const tail = request.query.qname.subarray(end);
-    const make = (): Reply => authoritative(this.name, { rcode, authority: [this.#soa(request, end)], own: true });
-    if (!sameBytes(tail, zone.wire)) return make();
+    const make = (): Reply => authoritative(this.name, { rcode, authority: [this.#soa(query, end)], own: true });
+    if (!endsWith(query.qname, zone.wire)) return make();
     // Search paths make most queries end here, so these replies are kept until the cluster changes.
     if (zone.serial !== serial) zone.empty.clear();
     zone.serial = serial;
@@ -352,11 +314,5 @@ export class KubernetesHandler implements Handler {
       zone.empty.set(rcode, reply);
     }
     return reply;
-  }
-
-  /** A name that does not exist: to the next plugin, or NXDOMAIN; SERVFAIL while we cannot know yet. */
-  #missing(request: Request, next: Serve, zone: Zone, end: number): Outcome | Promise<Outcome> {
-    if (this.#fallthrough?.has(request.query.key, request.query.labels) === true) return next(request);
-    return this.#empty(request, this.view?.ready === true ? RCODE.NXDOMAIN : RCODE.SERVFAIL, zone, end);
   }
 }

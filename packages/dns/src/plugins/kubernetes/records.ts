@@ -36,10 +36,11 @@ export function once(seen: Set<string>, key: string): boolean {
   return true;
 }
 
-export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
+/** Does a wire name end in exactly these bytes, letter case included? */
+export function endsWith(name: Uint8Array, tail: Uint8Array): boolean {
+  const offset = name.length - tail.length;
+  for (let i = 0; i < tail.length; i++) if (name[offset + i] !== tail[i]) return false;
+  return offset >= 0;
 }
 
 /** Every address behind a name with the label it is reached as. */

@@ -25,6 +25,17 @@ export type Lookup = typeof NODATA | typeof NXDOMAIN | Found | PodName;
 const SVC = '\u0003svc';
 const POD = '\u0003pod';
 
+/** A namespace; Services of one that does not exist, or is not exposed, do not resolve. */
+interface NamespaceState {
+  readonly name: string;
+  exists: boolean;
+}
+
+interface Served {
+  readonly answers: ServiceAnswers;
+  readonly namespace: NamespaceState;
+}
+
 interface Reverse {
   readonly cluster: Map<string, Uint8Array>;
   readonly endpoints: Map<string, Uint8Array>;
@@ -33,9 +44,9 @@ interface Reverse {
 /** The applied plan as the server reads it: Services by name, namespaces, and reverse names by address. */
 export class AnswerTable {
   /** By the two labels of a Service's name, as they stand in a NameKey. */
-  readonly #services = new Map<NameKey, ServiceAnswers>();
-  /** Namespaces by label; those that exist and are exposed. */
-  readonly #namespaces = new Map<NameKey, string>();
+  readonly #services = new Map<NameKey, Served>();
+  /** Namespaces by label, those that only Services speak of included. */
+  readonly #namespaces = new Map<NameKey, NamespaceState>();
   readonly #reverse = new Map<string, Reverse>();
   /** Seconds since the epoch of the last change: the serial of the SOA record. */
   serial: number;
@@ -48,18 +59,29 @@ export class AnswerTable {
     return this.#services.size;
   }
 
-  allServices(): IterableIterator<ServiceAnswers> {
-    return this.#services.values();
+  *allServices(): IterableIterator<ServiceAnswers> {
+    for (const { answers } of this.#services.values()) yield answers;
   }
 
   addNamespace(name: string): void {
-    const key = labelKey(name);
-    if (key !== undefined) this.#namespaces.set(key, name);
+    const state = this.#namespace(name);
+    if (state !== undefined) state.exists = true;
   }
 
   removeNamespace(name: string): void {
+    const state = this.#namespace(name);
+    if (state !== undefined) state.exists = false;
+  }
+
+  #namespace(name: string): NamespaceState | undefined {
     const key = labelKey(name);
-    if (key !== undefined) this.#namespaces.delete(key);
+    if (key === undefined) return undefined;
+    let state = this.#namespaces.get(key);
+    if (state === undefined) {
+      state = { name, exists: false };
+      this.#namespaces.set(key, state);
+    }
+    return state;
   }
 
   /** Replaces what a Service stood for; undefined when it is new or gone. */
@@ -71,12 +93,9 @@ export class AnswerTable {
     }
     if (after === undefined) return;
     const key = serviceKey(after);
-    if (key !== undefined) this.#services.set(key, after);
+    const namespace = this.#namespace(after.service.namespace);
+    if (key !== undefined && namespace !== undefined) this.#services.set(key, { answers: after, namespace });
     for (const name of after.reverse()) this.#learn(name);
-  }
-
-  service(namespace: string, name: string): ServiceAnswers | undefined {
-    return this.#services.get(`${labelKey(name)}${labelKey(namespace)}`);
   }
 
   /** Looks a name up; `end` is where its zone starts in `key`. */
@@ -89,20 +108,18 @@ export class AnswerTable {
     if (!pods && !(key.startsWith(SVC, kindAt) && end - kindAt === 4)) return NXDOMAIN;
     if (count === 1) return NODATA;
     const namespaceAt = labels[count - 2] as number;
+    if (!pods && count > 2 && count < 6) {
+      const nameAt = labels[count - 3] as number;
+      const served = this.#services.get(key.slice(nameAt, kindAt));
+      if (served === undefined || !served.namespace.exists) return NXDOMAIN;
+      return below(served.answers, key, labels, count, nameAt);
+    }
     const namespace = this.#namespaces.get(key.slice(namespaceAt, kindAt));
-    if (namespace === undefined) return NXDOMAIN;
+    if (namespace?.exists !== true) return NXDOMAIN;
     if (count === 2) return NODATA;
     // Longer names than `_port._proto.service` exist for nobody.
     if (count > 5) return NXDOMAIN;
-    const nameAt = labels[count - 3] as number;
-    if (pods) return podName(namespace, key.slice(nameAt + 1, namespaceAt));
-    const service = this.#services.get(key.slice(nameAt, kindAt));
-    if (service === undefined) return NXDOMAIN;
-    let answers: NameAnswers | undefined;
-    if (count === 3) answers = service.own;
-    else if (count === 4) answers = service.endpoint(key.slice(labels[0] as number, nameAt));
-    else answers = service.port(bare(key, labels[0] as number), bare(key, labels[1] as number));
-    return answers === undefined || answers.empty ? NXDOMAIN : { service, answers };
+    return podName(namespace.name, key.slice((labels[count - 3] as number) + 1, namespaceAt));
   }
 
   /** Names without zone that an address leads to: the Service of a cluster IP, else every named endpoint. */
@@ -128,6 +145,21 @@ export class AnswerTable {
     (name.cluster ? entry.cluster : entry.endpoints).delete(Buffer.from(name.target).toString('latin1'));
     if (entry.cluster.size + entry.endpoints.size === 0) this.#reverse.delete(name.ip);
   }
+}
+
+/** A name at or below a Service of which `count` labels come before the zone. */
+function below(
+  service: ServiceAnswers,
+  key: NameKey,
+  labels: readonly number[],
+  count: number,
+  nameAt: number,
+): Found | typeof NXDOMAIN {
+  let answers: NameAnswers | undefined;
+  if (count === 3) answers = service.own;
+  else if (count === 4) answers = service.endpoint(key.slice(labels[0] as number, nameAt));
+  else answers = service.port(bare(key, labels[0] as number), bare(key, labels[1] as number));
+  return answers === undefined || answers.empty ? NXDOMAIN : { service, answers };
 }
 
 function serviceKey(answers: ServiceAnswers): NameKey | undefined {

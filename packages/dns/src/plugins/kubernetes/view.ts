@@ -2,6 +2,7 @@ import { formatIp, parseIp } from '@weft/net';
 import type { Informer } from '@weft/kube';
 import { type Diff, type Entry, type Plan, PlanLoop, type Provenance, type Subsystem } from '@weft/plan';
 import type { KubeAccess, Runtime } from '../../server/plugin.ts';
+import type { Rr } from '../../wire/index.ts';
 import { type CompileOptions, ServiceAnswers } from './compile.ts';
 import {
   type SlimNamespace,
@@ -118,13 +119,14 @@ export class ClusterView implements Subsystem<Value> {
     return a.kind === b.kind;
   }
 
-  /** The objects behind a Service's answers, the Service first. */
-  causes(answers: ServiceAnswers, address?: string): Provenance[] {
+  /** The objects behind a Service's answers, or behind some addresses of it; the Service comes first. */
+  causes(answers: ServiceAnswers, records?: readonly Rr[]): Provenance[] {
+    const wanted = records === undefined ? undefined : new Set(records.map((rr) => formatIp(rr.rdata)));
     const { service, slices } = answers;
     const out: Provenance[] = [{ kind: 'Service', namespace: service.namespace, name: service.name }];
     for (const slice of slices) {
       slice.endpoints.forEach((endpoint, i) => {
-        if (address !== undefined && endpoint.address !== address) return;
+        if (wanted !== undefined && !wanted.has(canonical(endpoint.address))) return;
         out.push({
           kind: 'EndpointSlice',
           namespace: slice.namespace,

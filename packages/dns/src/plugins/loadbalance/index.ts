@@ -3,7 +3,7 @@ import { parsingError } from '../../corefile/error.ts';
 import { argumentError } from '../../corefile/error.ts';
 import { andThen, type Handler, type Reply } from '../../server/handler.ts';
 import type { Plugin } from '../../server/plugin.ts';
-import { type Rr, TYPE } from '../../wire/index.ts';
+import { type Query, type Rr, TYPE } from '../../wire/index.ts';
 
 /** Changes the order of addresses from answer to answer, so that clients that take the first one spread. */
 export const loadbalance: Plugin = {
@@ -30,15 +30,13 @@ export const loadbalance: Plugin = {
         }
       }
     }
+    const adjust = ({ type }: Query, reply: Reply): Reply =>
+      type === TYPE.SRV || type === TYPE.AXFR || type === TYPE.IXFR ? reply : rotate(reply, prefer);
     const handler: Handler = {
       name: 'loadbalance',
+      adjust,
       serve: (request, next) =>
-        andThen(next(request), (outcome) => {
-          const { type } = request.query;
-          if (outcome.kind === 'failure' || type === TYPE.SRV || type === TYPE.AXFR || type === TYPE.IXFR)
-            return outcome;
-          return rotate(outcome, prefer);
-        }),
+        andThen(next(request), (outcome) => (outcome.kind === 'failure' ? outcome : adjust(request.query, outcome))),
     };
     return handler;
   },

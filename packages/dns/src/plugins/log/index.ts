@@ -101,6 +101,7 @@ export const log: Plugin = {
     const { log: logger } = context.runtime;
     const handler: Handler & Observer = {
       name: 'log',
+      transparent: true,
       serve: (request, next) => next(request),
       finished(request, reply, size, started) {
         const { query } = request;

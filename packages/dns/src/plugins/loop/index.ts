@@ -55,6 +55,7 @@ export const loop: Plugin = {
 
     const handler: Handler = {
       name: 'loop',
+      transparent: true,
       serve: (request, next) => {
         const { query, context: from } = request;
         if (!watching || query.type !== TYPE.HINFO || query.key !== key) return next(request);

@@ -44,11 +44,13 @@ interface Cells {
 /** Counts the queries of one zone at one address. */
 class Recorder implements Handler, Observer {
   readonly name = 'prometheus';
+  readonly transparent = true;
   readonly #metrics: DnsMetrics;
   readonly #server: string;
   readonly #zone: string;
   readonly #cells: Cells[] = [];
-  readonly #responses = new Map<string, Cell>();
+  /** By plugin and response code. */
+  readonly #responses = new Map<string, (Cell | undefined)[]>();
   readonly #do: Cell;
   readonly #sizes: { request: HistogramCell; response: HistogramCell }[];
 
@@ -126,8 +128,12 @@ class Recorder implements Handler, Observer {
   }
 
   #response(rcode: number, plugin: string): Cell {
-    const key = `${rcode} ${plugin}`;
-    let cell = this.#responses.get(key);
+    let cells = this.#responses.get(plugin);
+    if (cells === undefined) {
+      cells = [];
+      this.#responses.set(plugin, cells);
+    }
+    let cell = cells[rcode];
     if (cell === undefined) {
       cell = this.#metrics
         .counter('coredns_dns_responses_total', 'Counter of response status codes.', [
@@ -138,7 +144,7 @@ class Recorder implements Handler, Observer {
           'plugin',
         ])
         .cell(this.#server, this.#zone, '', rcodeName(rcode), plugin);
-      this.#responses.set(key, cell);
+      cells[rcode] = cell;
     }
     return cell;
   }
