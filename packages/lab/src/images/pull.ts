@@ -17,6 +17,8 @@ export interface PullOptions {
   readonly timeoutMs?: number;
   /** A docker `config.json` with credentials. */
   readonly authFile?: string;
+  /** Gives the pull up. */
+  readonly signal?: AbortSignal;
 }
 
 /** Milliseconds for which a registry that did not answer is not asked again. */
@@ -82,9 +84,11 @@ export async function pullImage(store: ImageStore, ref: ImageReference, options:
   const args = ['--insecure-policy', '--override-os', 'linux', 'copy', '--quiet'];
   if (options.authFile !== undefined) args.push('--authfile', options.authFile);
   args.push(source, `oci:${target}:image`);
+  const { signal } = options;
+  const settings = { timeout: options.timeoutMs ?? 300_000, encoding: 'utf8' as const, ...(signal && { signal }) };
   try {
     await new Promise<void>((resolve, reject) => {
-      execFile('skopeo', args, { timeout: options.timeoutMs ?? 300_000, encoding: 'utf8' }, (error, _out, stderr) => {
+      execFile('skopeo', args, settings, (error, _out, stderr) => {
         if (error === null) return resolve();
         const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
         reject(

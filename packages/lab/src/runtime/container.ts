@@ -356,10 +356,28 @@ export class Containers {
     }
     const ended: Container = { ...container, ...change, state: 'exited' };
     this.#put(ended);
+    this.#release(container.id);
     for (const resolve of this.#waiters.get(container.id) ?? []) resolve(ended);
     this.#waiters.delete(container.id);
     this.#options.onExit(ended);
     return ended;
+  }
+
+  /** Gives back the root file system and the runtime's state of an ended container; what it wrote is gone. */
+  #release(id: string): void {
+    const bundle = this.bundleOf(id);
+    try {
+      unmountOverlay(bundle);
+    } catch (error) {
+      this.#options.log.warn('cannot unmount the root of an ended container', { container: id, error });
+      return;
+    }
+    const dirs = [...['upper', 'work', 'rootfs'].map((name) => join(bundle, name)), join(this.#options.runcRoot, id)];
+    for (const dir of dirs) {
+      rm(dir, { recursive: true, force: true }).catch((error: unknown) => {
+        this.#options.log.debug('left behind by an ended container', { dir, error });
+      });
+    }
   }
 
   #put(container: Container): void {
@@ -399,7 +417,9 @@ function unmountOverlay(bundle: string): void {
 /** containerd's wording around what runc said, which kubectl users know how to search for. */
 function startError(error: unknown): string {
   const text = errorMessage(error);
-  const said = /msg="((?:[^"\\]|\\.)*)"/.exec(text)?.[1]?.replace(/\\(.)/g, '$1') ?? text;
+  // runc may warn before it says what went wrong.
+  const lines = text.split('\n').filter((line) => line.includes('level=error'));
+  const said = /msg="((?:[^"\\]|\\.)*)"/.exec(lines.at(-1) ?? '')?.[1]?.replace(/\\(.)/g, '$1') ?? text;
   return `failed to create containerd task: failed to create shim task: OCI runtime create failed: ${said}: unknown`;
 }
 

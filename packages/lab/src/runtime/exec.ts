@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { ReadStream } from 'node:tty';
@@ -13,6 +13,8 @@ export interface ExecOptions {
   readonly command: readonly string[];
   readonly tty: boolean;
   readonly stdin: boolean;
+  /** Size of the terminal from the start. */
+  readonly size?: { readonly columns: number; readonly rows: number };
 }
 
 /** A process started in a running container. */
@@ -26,6 +28,8 @@ export interface ExecSession {
   resize(columns: number, rows: number): void;
   /** Sends SIGKILL to the process. */
   kill(): void;
+  /** What happens when the other side of a terminal is gone: SIGHUP. */
+  hangUp(): void;
   /** Exit code, once all output was given out. Rejects with WeftError EXEC_FAILED when the process could not be started. */
   readonly done: Promise<number>;
 }
@@ -35,6 +39,24 @@ export interface ExecContext {
   readonly runcRoot: string;
   /** A directory for short-lived files. */
   readonly tmpDir: string;
+  /** Directory with the container's `config.json`. */
+  readonly bundleOf: (id: string) => string;
+}
+
+/** The container's own process with another command: same environment, user and capabilities. */
+function processSpec(bundle: string, options: ExecOptions): string {
+  const { process } = JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8')) as {
+    process: { env: string[] } & Record<string, unknown>;
+  };
+  const env = process.env.filter((entry) => !options.tty || !entry.startsWith('TERM='));
+  const { size } = options;
+  return JSON.stringify({
+    ...process,
+    terminal: options.tty,
+    args: options.command,
+    env: options.tty ? [...env, 'TERM=xterm'] : env,
+    ...(options.tty && size !== undefined ? { consoleSize: { width: size.columns, height: size.rows } } : {}),
+  });
 }
 
 /** The message runc left in its JSON log. */
@@ -66,9 +88,11 @@ export function execInContainer(context: ExecContext, id: string, options: ExecO
   const base = join(context.tmpDir, `exec-${newId().slice(0, 16)}`);
   const log = `${base}.log`;
   const pidFile = `${base}.pid`;
+  const spec = `${base}.json`;
+  writeFileSync(spec, processSpec(context.bundleOf(id), options), { mode: 0o600 });
   const args = [...runcArgs(context.runcRoot), '--log', log, '--log-format', 'json', 'exec', '--pid-file', pidFile];
-  if (options.tty) args.push('--tty', '--env', 'TERM=xterm');
-  args.push(id, ...options.command);
+  if (options.tty) args.push('--tty');
+  args.push('--process', spec, id);
   const env = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' };
 
   let child: ChildProcess;
@@ -78,6 +102,7 @@ export function execInContainer(context: ExecContext, id: string, options: ExecO
   if (options.tty) {
     const pty = openPty();
     master = pty.fd;
+    if (options.size !== undefined) setWinsize(master, options.size.columns, options.size.rows);
     const slave = openSync(pty.path, 'r+');
     try {
       child = spawn(context.tools.runc, args, { cwd: '/', env, stdio: [slave, slave, slave], detached: true });
@@ -108,7 +133,7 @@ export function execInContainer(context: ExecContext, id: string, options: ExecO
       reject(new WeftError({ code: 'EXEC_FAILED', message: `OCI runtime exec failed: ${why}: unknown` }));
     });
   }).finally(() => {
-    for (const path of [log, pidFile]) rmSync(path, { force: true });
+    for (const path of [log, pidFile, spec]) rmSync(path, { force: true });
   });
   done.catch(() => {});
   return {
@@ -121,6 +146,8 @@ export function execInContainer(context: ExecContext, id: string, options: ExecO
       // The terminal is not runc's controlling one, so nobody else tells it.
       child.kill('SIGWINCH');
     },
+    // runc hands every signal on to the process.
+    hangUp: () => void child.kill('SIGHUP'),
     kill: () => {
       try {
         process.kill(Number(readFileSync(pidFile, 'utf8')), 'SIGKILL');

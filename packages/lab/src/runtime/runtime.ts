@@ -1,8 +1,10 @@
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Writable } from 'node:stream';
 import { MNT_DETACH, mount, NetNs, umount2 } from '@weft/kernel';
 import { errorMessage, type Logger } from '@weft/plan';
 import type { ImageStore, StoredImage } from '../images/index.ts';
+import { attachStdin, resizeTerminal } from './attach.ts';
 import { type Container, Containers, type ContainerSpec } from './container.ts';
 import {
   execInContainer,
@@ -52,7 +54,12 @@ export class Runtime {
     this.#log = options.log;
     const state = join(options.dataDir, 'runtime');
     const runcRoot = join(options.runDir, 'runc');
-    this.#exec = { tools: this.tools, runcRoot, tmpDir: join(options.runDir, 'exec') };
+    this.#exec = {
+      tools: this.tools,
+      runcRoot,
+      tmpDir: join(options.runDir, 'exec'),
+      bundleOf: (id) => this.containers.bundleOf(id),
+    };
     this.sandboxes = new Sandboxes({
       dir: join(state, 'sandboxes'),
       netnsDir: join(options.runDir, 'netns'),
@@ -104,8 +111,24 @@ export class Runtime {
     return execInContainer(this.#exec, id, options);
   }
 
+  /** Input for a container's own process. Throws when it was not made with `stdin` or has ended. */
+  attachStdin(id: string): Writable {
+    return attachStdin(this.containers.bundleOf(id));
+  }
+
+  /** Sets the size of a container's own terminal. */
+  resize(id: string, columns: number, rows: number): void {
+    resizeTerminal(this.containers.bundleOf(id), columns, rows);
+  }
+
   execSync(id: string, command: readonly string[], timeoutMs: number): Promise<ExecResult> {
     return execSync(this.#exec, id, command, timeoutMs);
+  }
+
+  /** Ends a sandbox with everything in it. Its containers stay known, as ended ones, for their logs and exit codes. */
+  async retireSandbox(id: string): Promise<void> {
+    await Promise.all(this.containers.list(id).map((container) => this.containers.stop(container.id, 0)));
+    await this.sandboxes.remove(id);
   }
 
   /** Ends a sandbox with everything in it, and forgets it. */
@@ -123,6 +146,7 @@ export class Runtime {
   async #clearHalfMade(runDir: string): Promise<void> {
     rmSync(this.#exec.tmpDir, { recursive: true, force: true });
     for (const container of this.containers.list()) {
+      if (container.state === 'exited') continue;
       const orphan = this.sandboxes.get(container.sandboxId) === undefined;
       if (container.state !== 'created' && !orphan) continue;
       // Its monitor may be there with a first process that waits for a start nobody will give.
