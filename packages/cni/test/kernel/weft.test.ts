@@ -96,6 +96,17 @@ describe('the weft plugin, point to point', () => {
     expect(bed.server.attachments()).toEqual([]);
   });
 
+  it('wires and removes many pods at the same time', async () => {
+    const pods = Array.from({ length: 20 }, () => bed.pod());
+    const results = await Promise.all(pods.map((pod) => bed.runtime.add(bed.list(), pod)));
+    expect(new Set(results.map((r) => r.ips?.[0]?.address)).size).toBe(20);
+    expect(pings(pods[0]?.netns ?? '', results[19]?.ips?.[0]?.address.split('/')[0] ?? '')).toBe(true);
+    await Promise.all(pods.map((pod) => bed.runtime.del(bed.list(), pod)));
+    await bed.server.flush();
+    expect(sh(join(bed.dir, 'node'), 'ip', 'route')).not.toContain('10.244.');
+    expect(bed.server.attachments()).toEqual([]);
+  });
+
   it('refuses an interface that exists, and keeps no address for it', async () => {
     const pod = bed.pod();
     sh(pod.netns, 'ip', 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', 'x');
