@@ -172,7 +172,12 @@ export class Agent {
         { name: 'proxy', problem: () => (this.proxy.health.healthy ? undefined : 'Services are not in effect') },
         {
           name: 'fabric',
-          problem: () => this.fabric.conditions.map((c) => `${c.node}: ${c.message}`).join('; ') || undefined,
+          // A peer that cannot be reached is in the log and the metrics; it must not take every node out of service.
+          problem: () =>
+            this.fabric.conditions
+              .filter((c) => c.node === this.#options.nodeName)
+              .map((c) => c.message)
+              .join('; ') || undefined,
         },
       ],
       metrics: this.#options.metrics,
