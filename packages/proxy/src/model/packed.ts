@@ -31,7 +31,7 @@ export function unpackIp(packed: Packed): Ip {
   return ipFromBytes(addressBytes(packed));
 }
 
-export function addressBytes(packed: Packed): Uint8Array {
+function addressBytes(packed: Packed): Uint8Array {
   const bytes = new Uint8Array(packed.length);
   for (let i = 0; i < packed.length; i++) bytes[i] = packed.charCodeAt(i);
   return bytes;
@@ -48,7 +48,7 @@ export function portOf(packed: Packed): number {
 }
 
 /** The address of a packed endpoint. */
-export function addressOf(endpoint: Packed): Packed {
+function addressOf(endpoint: Packed): Packed {
   return endpoint.slice(0, -2);
 }
 

@@ -16,7 +16,7 @@ export interface SlimPort {
 }
 
 /** The parts that only externally reachable Services have. */
-export interface SlimExternal {
+interface SlimExternal {
   /** Texts as in the object, with their index for the field path. */
   readonly externalIPs: readonly string[];
   /** Per ingress: its address, or '' where the balancer itself answers (ipMode Proxy) or only a host name is known. */
@@ -41,7 +41,7 @@ export interface SlimService {
   readonly external: SlimExternal | undefined;
 }
 
-export interface SlimSlicePort {
+interface SlimSlicePort {
   readonly name: string;
   readonly protocol: Protocol;
   readonly port: number;

@@ -5,9 +5,6 @@ export type Protocol = 'TCP' | 'UDP' | 'SCTP';
 export type TrafficPolicy = 'Cluster' | 'Local';
 export type FrontendKind = 'ClusterIP' | 'NodePort' | 'ExternalIP' | 'LoadBalancerIP';
 
-/** IP protocol numbers. */
-export const PROTOCOL_NUMBER: Readonly<Record<Protocol, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
-
 /** Where clients reach a service port. */
 export interface Frontend {
   readonly kind: FrontendKind;
@@ -79,11 +76,6 @@ export function frontendKey(address: Packed, protocol: Protocol, port: number): 
 /** Packed address of a frontend key; '' for a NodePort. */
 export function frontendAddress(key: Packed): Packed {
   return key.slice(0, -3);
-}
-
-/** IP protocol number of a frontend key. */
-export function frontendProtocol(key: Packed): number {
-  return key.charCodeAt(key.length - 3);
 }
 
 /** `ns/name` or `ns/name:port`, as kube-proxy names service ports. */

@@ -23,7 +23,7 @@ export function roundedSize(count: number): number {
   return Math.ceil(count / step) * step;
 }
 
-export function classMap(kind: ClassKind): 'classes' | 'local-classes' {
+function classMap(kind: ClassKind): 'classes' | 'local-classes' {
   return kind === 'l' ? 'local-classes' : 'classes';
 }
 

@@ -9,7 +9,7 @@ interface RangeRecord {
 }
 
 /** Names of the chain and the set of a list of source ranges: equal lists share them. */
-export function firewallNames(ranges: readonly string[]): FirewallAdd {
+function firewallNames(ranges: readonly string[]): FirewallAdd {
   const hash = createHash('sha256').update(ranges.join(',')).digest('hex').slice(0, 16);
   return { chain: `fw-${hash}`, set: `r-${hash}`, ranges };
 }

@@ -3,7 +3,7 @@ import type { DataType, NftFamily, SetSpec } from '@weft/kernel';
 import { type Family, formatPrefix, type Prefix } from '@weft/net';
 
 /** Goes up with every change of the tables, chains or rules that an older agent could not continue from. */
-export const LAYOUT_VERSION = 1;
+const LAYOUT_VERSION = 1;
 
 /** Name of the table in both families. */
 export const TABLE = 'weft-services';

@@ -1,3 +1,4 @@
+import { endianness } from 'node:os';
 import type { Expr, ListedChain, ListedElement, ListedRule, Nft } from '@weft/kernel';
 import type { Packed } from '../model/packed.ts';
 import { emptyFound, type Found } from './found.ts';
@@ -11,9 +12,24 @@ export type Readback =
   | { readonly state: 'foreign'; readonly why: string }
   | { readonly state: 'ours'; readonly found: Found };
 
-const u32 = (bytes: Uint8Array, at: number): number => new DataView(bytes.buffer, bytes.byteOffset).getUint32(at, true);
-const text = (bytes: Uint8Array, from = 0, to = bytes.length): Packed =>
-  Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString('latin1');
+const LITTLE = endianness() === 'LE';
+
+// A cluster's table has over 100,000 elements: no views or buffers are made to read them.
+function u32(bytes: Uint8Array, at: number): number {
+  const a = bytes[at] ?? 0;
+  const b = bytes[at + 1] ?? 0;
+  const c = bytes[at + 2] ?? 0;
+  const d = bytes[at + 3] ?? 0;
+  return (LITTLE ? a | (b << 8) | (c << 16) | (d << 24) : d | (c << 8) | (b << 16) | (a << 24)) >>> 0;
+}
+
+/** The buffer that elements were last cut from: many come from each. */
+let whole: Buffer = Buffer.alloc(0);
+
+function text(bytes: Uint8Array, from = 0, to = bytes.length): Packed {
+  if (whole.buffer !== bytes.buffer) whole = Buffer.from(bytes.buffer);
+  return whole.toString('latin1', bytes.byteOffset + from, bytes.byteOffset + to);
+}
 
 /** Address and port, without the padding. */
 function endpoint(data: Uint8Array): Packed {
@@ -169,6 +185,7 @@ async function readElements(
   for (const name of chains.keys()) {
     if (name.startsWith('fw-') && sets.has(`r${name.slice(2)}`)) found.firewallChains.add(name);
   }
+  whole = Buffer.alloc(0);
   return found;
 }
 
