@@ -133,13 +133,15 @@ export function isReady(info: PodInfo): boolean {
   return info.status.conditions?.some((c) => c.type === 'Ready' && c.status === 'True') ?? false;
 }
 
+export type ReadyPods = (PodInfo & { readonly ip: string; readonly node: string })[];
+
 /** Waits for pods to be Ready; resolves to them, ordered by node. */
 export async function readyPods(
   cluster: Cluster,
   selector: string,
   count: number,
   namespace = 'default',
-): Promise<(PodInfo & { readonly ip: string; readonly node: string })[]> {
+): Promise<ReadyPods> {
   return until(
     `${count} Ready pods of ${selector}`,
     async () => {
@@ -196,4 +198,16 @@ setTimeout(() => { console.log('no answer'); process.exit(4); }, 5000);`;
 export async function udpFrom(cluster: Cluster, from: string, address: string, port: number): Promise<Echo> {
   const ran = await cluster.kubectl(['exec', from, '--', '/usr/local/bin/node', '-e', ASK_UDP, address, String(port)]);
   return JSON.parse(ran.stdout) as Echo;
+}
+
+/** The pods that all tests of one network use: an echo server and a busybox on each of three nodes. */
+export async function populate(cluster: Cluster): Promise<{ echo: ReadyPods; boxes: ReadyPods }> {
+  await cluster.apply([
+    programs(),
+    echoDaemonSet(),
+    ...['n1', 'n2', 'n3'].map((node) => box(`box-${node}`, { node, labels: { app: 'box' } })),
+    service('echo', { selector: { app: 'echo' }, ports: ECHO_PORTS }),
+  ]);
+  const [echo, boxes] = await Promise.all([readyPods(cluster, 'app=echo', 3), readyPods(cluster, 'app=box', 3)]);
+  return { echo, boxes };
 }
