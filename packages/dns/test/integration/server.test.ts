@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import type { Logger } from '@weft/plan';
 import { afterEach, describe, expect, it } from 'vitest';
 import { defaultCorefile, type DnsOptions, type DnsServer, startDns } from '../../src/index.ts';
-import { decodeMessage, FLAG } from '../../src/wire/index.ts';
+import { decodeMessage, FLAG, nameToText } from '../../src/wire/index.ts';
 import { ask, exchangeTcp, exchangeUdp, question, short } from '../support/dig.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import { namespace, service, slice } from '../support/objects.ts';
@@ -124,6 +124,62 @@ describe('packets', () => {
     for (const host of ['127.0.0.1', '::1']) {
       expect(short(await ask(port, NAME, 'A', { host }))).toBe('NOERROR | A 10.96.0.5');
       expect(short(await ask(port, NAME, 'A', { host, tcp: true }))).toBe('NOERROR | A 10.96.0.5');
+    }
+  });
+});
+
+describe.each([
+  ['in batches', false],
+  ['one by one', true],
+])('a burst of UDP queries, taken %s', (_, dgramOnly) => {
+  /** Sends packets from a few sockets at once and collects what comes back, by message id. */
+  async function burst(port: number, packets: readonly Buffer[], host: string): Promise<Map<number, string>> {
+    const answers = new Map<number, string>();
+    const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
+    await new Promise<void>((resolve) => socket.connect(port, host, resolve));
+    socket.setRecvBufferSize(4 * 1024 * 1024);
+    const done = new Promise<void>((resolve) => {
+      socket.on('message', (answer) => {
+        answers.set(answer.readUInt16BE(0), answer.subarray(2).toString('hex'));
+        if (answers.size === packets.length) resolve();
+      });
+    });
+    for (const packet of packets) socket.send(packet);
+    await done;
+    socket.close();
+    return answers;
+  }
+
+  it.each(['127.0.0.1', '::1'])('over %s every query gets its own answer', async (host) => {
+    const up = await new TestUpstream(always(9)).start();
+    running.push(() => up.stop());
+    const text = `.:0 {\n kubernetes cluster.local {\n pods insecure\n }\n forward . ${up.address} {\n force_tcp\n}\n}`;
+    const { port } = await serve(text, { kube: cluster(100), hosts: [''], dgramOnly });
+    const expected = new Map<number, string>();
+    const packets = Array.from({ length: 600 }, (_, i) => {
+      // Table, chain, denial, upstream, and an answer too large for a batch.
+      const [name, edns] = [
+        [`1-2-${i >> 8}-${i & 255}.default.pod.cluster.local`, undefined],
+        ['Web.default.svc.cluster.local', undefined],
+        [`n${i}.default.svc.cluster.local`, undefined],
+        [`host-${i}.org`, undefined],
+        ['big.default.svc.cluster.local', { udpSize: 8192 }],
+      ][i % 5] as [string, { udpSize: number } | undefined];
+      const packet = Buffer.from(question(name, 'A', edns === undefined ? {} : { edns }));
+      packet.writeUInt16BE(i, 0);
+      expected.set(i, name);
+      return packet;
+    });
+    const answers = await burst(port, packets, host);
+    for (const [id, name] of expected) {
+      const message = decodeMessage(Buffer.from(`0000${answers.get(id)}`, 'hex'));
+      const text = short(message);
+      expect(nameToText(message.question?.name as Uint8Array)).toBe(`${name}.`);
+      if (id % 5 === 0) expect(text).toBe(`NOERROR | A 1.2.${id >> 8}.${id & 255}`);
+      if (id % 5 === 1) expect(text).toBe('NOERROR | A 10.96.0.5');
+      if (id % 5 === 2) expect(text).toBe('NXDOMAIN');
+      if (id % 5 === 3) expect(text).toBe('NOERROR | A 10.0.0.9');
+      if (id % 5 === 4) expect(message.answers).toHaveLength(100);
     }
   });
 });
