@@ -169,8 +169,6 @@ export class NftablesDataPlane implements DataPlane {
     const batch = this.#batch;
     batch.clear();
     const written: FamilyTable[] = [];
-    // Where one message cannot hold it, a new table may come in pieces: nothing depends on it yet.
-    let allowSplit = true;
     for (const table of this.#tables) {
       const changes = compile(table);
       if (changes === undefined) continue;
@@ -178,11 +176,12 @@ export class NftablesDataPlane implements DataPlane {
       if (phase === 'foreign') batch.destroyTable({ family: nftFamily(config.family), name: TABLE });
       if (phase === 'foreign' || phase === 'absent') encodeTable(batch, config, state.text);
       for (const change of changes) encodeChanges(batch, change, state.text);
-      allowSplit &&= phase === 'absent';
       written.push(table);
     }
     try {
-      if (batch.count > 0) await this.#open().commit(batch, { allowSplit });
+      // Without privilege over the host a message is limited (net.core.wmem_max). In pieces the same changes come in the
+      // same safe order.
+      if (batch.count > 0) await this.#open().commit(batch, { allowSplit: true });
     } catch (error) {
       for (const table of this.#tables) table.phase = 'unknown';
       throw error;

@@ -114,10 +114,10 @@ export function serviceCompliance(plane: string, make: PlaneFactory): void {
         await bench.service(name, { clusterIP: ip });
         await bench.endpoints(name, [bench.at.ep1, bench.at.ep2]);
         await bench.endpoints(name, [bench.at.ep1], undefined, '2');
-        const counts = byName(await stage.pod1.ask({ dst: ip, port: 80, count: 200 }));
+        const counts = byName(await stage.pod1.ask({ dst: ip, port: 80, count: 1000 }));
         // Twice in, ep1 would get two thirds.
-        expect(counts['ep1']).toBeLessThan(125);
-        expect(counts['ep2']).toBeGreaterThan(75);
+        expect(counts['ep1']).toBeLessThan(583);
+        expect(counts['ep2']).toBeGreaterThan(417);
       });
     });
 
@@ -328,24 +328,21 @@ export function serviceCompliance(plane: string, make: PlaneFactory): void {
         const { name, ip } = bench.fresh();
         await bench.service(name, { clusterIP: ip, ...affinity(600) });
         await bench.endpoints(name, [bench.at.ep1, bench.at.ep2]);
-        const answers: string[] = [];
-        for (const host of [stage.pod1, stage.pod2, stage.ep1, stage.ep2, stage.outside, stage.node]) {
-          answers.push(...(await host.ask({ dst: ip, port: 80 })));
-        }
-        for (const src of stage.remotePods) answers.push(...(await stage.remote.ask({ dst: ip, port: 80, src })));
-        for (let i = 0; i < 14; i++) {
-          // An address of its own each time: 127/8 aside, any source a host may bind.
-          answers.push(...(await stage.remote.ask({ dst: ip, port: 80 })));
-        }
-        expect(answers.every((answer) => /^(ep1|ep2) /.test(answer))).toBe(true);
+        const ask = async (src: string) => Object.keys(byName(await stage.remote.ask({ dst: ip, port: 80, src })))[0];
+        const first = [];
+        for (const src of stage.manyPods) first.push(await ask(src));
+        const again = [];
+        for (const src of stage.manyPods) again.push(await ask(src));
+        expect(again).toEqual(first);
+        for (const who of ['ep1', 'ep2']) expect(first.filter((name) => name === who).length, who).toBeGreaterThan(4);
       });
 
       it('ends when the client stays away, and is renewed while it comes', async () => {
         const { name, ip } = bench.fresh();
-        await bench.service(name, { clusterIP: ip, ...affinity(1) });
+        await bench.service(name, { clusterIP: ip, ...affinity(2) });
         await bench.endpoints(name, [bench.at.ep1, bench.at.ep2]);
         const answers: string[] = [];
-        for (let i = 0; i < 8; i++) {
+        for (let i = 0; i < 9; i++) {
           answers.push(...(await stage.pod1.ask({ dst: ip, port: 80 })));
           await pause(300);
         }
@@ -353,7 +350,7 @@ export function serviceCompliance(plane: string, make: PlaneFactory): void {
         const later = new Set<string>();
         // One in two changes after each absence: twelve in a row stay with a probability of 1 in 4096.
         for (let i = 0; i < 12 && later.size < 2; i++) {
-          await pause(1200);
+          await pause(2300);
           for (const who of Object.keys(byName(await stage.pod1.ask({ dst: ip, port: 80 })))) later.add(who);
         }
         expect(later.size).toBe(2);
@@ -369,16 +366,12 @@ export function serviceCompliance(plane: string, make: PlaneFactory): void {
         await stage.pod1.hammer('load', { dst: ip, port: 80 });
         await stage.pod2.hammer('load', { dst: ip, port: 80 });
         const steps = [[ep1, ep2], [ep2], [ep2, rep1], [rep1], [rep1, ep1, ep2], [ep1], [ep2, rep1, ep1]];
-        for (let i = 0; i < 120; i++) await bench.endpoints(name, steps[i % steps.length] ?? []);
+        for (let i = 0; i < 2000; i++) await bench.endpoints(name, steps[i % steps.length] ?? []);
         await bench.endpoints(name, [ep1]);
         expect(byName(await stage.ep2.ask({ dst: ip, port: 80, count: 50 }))).toEqual({ ep1: 50 });
         for (const host of [stage.pod1, stage.pod2]) {
           const answers = await host.stopHammer('load');
-          const names = new Set(Object.keys(answers).map((answer) => answer.split(' ')[0]));
-          expect(
-            [...names].every((n) => ['ep1', 'ep2', 'remote'].includes(n ?? '')),
-            JSON.stringify(answers),
-          ).toBe(true);
+          served(answers);
         }
       });
 
@@ -389,17 +382,13 @@ export function serviceCompliance(plane: string, make: PlaneFactory): void {
         await bench.service(name, spec);
         await bench.endpoints(name, [ep1, ep2]);
         await stage.pod1.hammer('load', { dst: ip, port: 80 });
-        for (let i = 0; i < 60; i++) {
+        for (let i = 0; i < 600; i++) {
           await bench.endpoints(name, [[ep1], [ep1, ep2, rep1], [rep1], [ep2, rep1]][i % 4] ?? []);
           if (i % 10 === 5) await bench.service(name, { clusterIP: ip });
           if (i % 10 === 9) await bench.service(name, spec);
         }
         const answers = await stage.pod1.stopHammer('load');
-        const names = new Set(Object.keys(answers).map((answer) => answer.split(' ')[0]));
-        expect(
-          [...names].every((n) => ['ep1', 'ep2', 'remote'].includes(n ?? '')),
-          JSON.stringify(answers),
-        ).toBe(true);
+        served(answers);
       });
 
       it('leaves established connections alone', async () => {
@@ -539,11 +528,7 @@ export function serviceCompliance(plane: string, make: PlaneFactory): void {
         expect(byName(await stage.pod2.ask({ dst: ip, port: 80, count: 10 }))).toEqual({ ep2: 10 });
         expect(byName(await stage.ep2.ask({ dst: sticky.ip, port: 80, count: 10 }))).toEqual({ [friend]: 10 });
         const answers = await stage.pod1.stopHammer('restart');
-        const names = new Set(Object.keys(answers).map((answer) => answer.split(' ')[0]));
-        expect(
-          [...names].every((n) => ['ep1', 'ep2', 'remote'].includes(n ?? '')),
-          JSON.stringify(answers),
-        ).toBe(true);
+        served(answers);
       });
 
       it('finds nothing to repair in its own work', async () => {
@@ -551,6 +536,12 @@ export function serviceCompliance(plane: string, make: PlaneFactory): void {
       });
     });
   });
+}
+
+/** Every connection of a load was answered by an endpoint, and there were enough for that to mean something. */
+function served(answers: Readonly<Record<string, number>>): void {
+  for (const answer of Object.keys(answers)) expect(answer, JSON.stringify(answers)).toMatch(/^(ep1|ep2|remote) /);
+  expect(Object.values(answers).reduce((sum, count) => sum + count, 0)).toBeGreaterThan(100);
 }
 
 function pause(ms: number): Promise<void> {

@@ -113,6 +113,8 @@ export class Stage {
   /** Second address of the node, on the interface to the outside. */
   readonly nodeOutside = '203.0.113.1';
   readonly remotePods = ['10.244.1.11', '10.244.1.12'] as const;
+  /** More clients on the other node. */
+  readonly manyPods = Array.from({ length: 40 }, (_, i) => `10.244.1.${100 + i}`);
   readonly remotePods6 = ['fd00:244:1::11', 'fd00:244:1::12'] as const;
 
   static async build(): Promise<Stage> {
@@ -173,7 +175,8 @@ export class Stage {
     );
     const inner = Rtnl.open(remote);
     const lo = await inner.links.get('lo');
-    for (const pod of ['10.244.1.11/32', '10.244.1.12/32', 'fd00:244:1::11/128', 'fd00:244:1::12/128']) {
+    const many = Array.from({ length: 40 }, (_, i) => `10.244.1.${100 + i}/32`);
+    for (const pod of ['10.244.1.11/32', '10.244.1.12/32', 'fd00:244:1::11/128', 'fd00:244:1::12/128', ...many]) {
       await inner.addresses.add({ index: lo?.index ?? 1, address: pod, noDad: true });
     }
     inner.close();
