@@ -9,6 +9,8 @@ import type { KubeClient } from '@weft/kube';
 import type { Logger, Metrics } from '@weft/plan';
 import { daemonSetController } from './daemonset/controller.ts';
 import { deploymentController } from './deployment/controller.ts';
+import { garbageCollector } from './gc/controller.ts';
+import { nodeLifecycleController } from './node-lifecycle/controller.ts';
 import { replicaSetController } from './replicaset/controller.ts';
 import { scheduler } from './scheduler/controller.ts';
 
@@ -42,6 +44,8 @@ export async function startWorkloads(options: StartWorkloadsOptions): Promise<Ru
     replicaSetController(context),
     deploymentController(context),
     daemonSetController(context),
+    nodeLifecycleController(context, options),
+    garbageCollector(context),
   ];
   beginAll(controllers, log, signal);
   return { idle: async () => void (await Promise.all(controllers.map((c) => c.idle()))) };

@@ -61,7 +61,7 @@ describe('Deployment', () => {
     expect(set?.metadata.name).toMatch(/^web-[bcdfghjklmnpqrstvwxz2456789]+$/);
     const pods = await cluster.list(resources.pods);
     expect(pods.every((p) => /^web-[a-z0-9]+-[a-z0-9]{5}$/.test(p.metadata.name))).toBe(true);
-    const nodes = pods.map((p) => p.spec.nodeName).sort();
+    const nodes = pods.map((p) => p.spec.nodeName ?? '').sort();
     expect(nodes).toEqual(['n1', 'n1', 'n2', 'n2', 'n3', 'n3']);
     const events = await cluster.until(async () => {
       const found = [...(await cluster.events('web')), ...(await cluster.events(set?.metadata.name ?? ''))];
@@ -178,7 +178,7 @@ describe('DaemonSet', () => {
     await cluster.node('n4');
     await done(4);
     const before = await cluster.list(resources.pods);
-    expect(before.map((p) => p.spec.nodeName).sort()).toEqual(['n1', 'n2', 'n3', 'n4']);
+    expect(before.map((p) => p.spec.nodeName ?? '').sort()).toEqual(['n1', 'n2', 'n3', 'n4']);
     await cluster.client.patch(
       resources.daemonsets,
       'default',
@@ -191,7 +191,7 @@ describe('DaemonSet', () => {
     const old = new Set(before.map((p) => p.metadata.uid));
     expect(after.filter((p) => old.has(p.metadata.uid))).toEqual([]);
     const revisions = await cluster.list(resources.controllerrevisions);
-    expect(revisions.map((r) => r.revision).sort()).toEqual([1, 2]);
+    expect(revisions.map((r) => r.revision).sort((a, b) => a - b)).toEqual([1, 2]);
   });
 });
 

@@ -39,13 +39,13 @@ export async function claim<T extends KubeObject>(
   for (const object of informer.byIndex('owner', uid)) {
     if (matchLabelSelector(selector, object.metadata.labels)) owned.push(object);
     else if (!isDeleting(owner)) {
-      await ignoreGone(async () => writes.wrote(key, informer, await release(client, type, object, uid)));
+      await ignoreLostRace(async () => writes.wrote(key, informer, await release(client, type, object, uid)));
     }
   }
   if (isDeleting(owner)) return owned;
   for (const object of informer.byIndex('orphans', namespace ?? '')) {
     if (isDeleting(object) || !matchLabelSelector(selector, object.metadata.labels)) continue;
-    await ignoreGone(async () => {
+    await ignoreLostRace(async () => {
       const ownerReferences = [...(object.metadata.ownerReferences ?? []), controllerRef(owner, kind)];
       const patch = { metadata: { ...precondition(object), ownerReferences } };
       const adopted = await client.patch(type, namespace, object.metadata.name, patch);
@@ -76,7 +76,7 @@ function precondition({ metadata }: KubeObject): { uid?: string; resourceVersion
   };
 }
 
-async function ignoreGone(job: () => Promise<void>): Promise<void> {
+async function ignoreLostRace(job: () => Promise<void>): Promise<void> {
   try {
     await job();
   } catch (error) {

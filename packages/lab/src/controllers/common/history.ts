@@ -3,7 +3,6 @@ import {
   type ControllerRevision,
   controllerRef,
   type Informer,
-  isStatus,
   type KubeClient,
   type KubeObject,
   type LabelSelector,
@@ -14,6 +13,7 @@ import {
 } from '@weft/kube';
 import { sameValue } from '@weft/plan';
 import { claim } from './claim.ts';
+import { ignoreGone } from './gone.ts';
 import type { OwnerKind } from './pod-control.ts';
 import { templateHash } from './template.ts';
 
@@ -93,11 +93,9 @@ export async function trimHistory(
   const unused = history.old.filter((r) => !live.has(hashOf(r)));
   for (const revision of unused.slice(0, Math.max(0, unused.length - limit))) {
     const { namespace, name, uid } = revision.metadata;
-    try {
-      await client.delete(resources.controllerrevisions, namespace, name, uid === undefined ? {} : { uid });
-    } catch (error) {
-      if (!isStatus(error, 'NotFound')) throw error;
-    }
+    await ignoreGone(() =>
+      client.delete(resources.controllerrevisions, namespace, name, uid === undefined ? {} : { uid }),
+    );
     writes.deleted(key, revisions, objectKey(revision), uid);
   }
 }

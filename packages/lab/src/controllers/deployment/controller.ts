@@ -22,6 +22,7 @@ import {
 } from '@weft/kube';
 import { errorMessage } from '@weft/plan';
 import { claim, followOwned } from '../common/claim.ts';
+import { ignoreGone } from '../common/gone.ts';
 import { isTerminating } from '../common/pod-control.ts';
 import { writeStatus } from '../common/status.ts';
 import { sameTemplate } from '../common/template.ts';
@@ -125,11 +126,7 @@ export function deploymentController(context: ControllerContext): Controller {
 
   async function remove(key: string, set: ReplicaSet): Promise<void> {
     const { namespace, name, uid } = set.metadata;
-    try {
-      await client.delete(resources.replicasets, namespace, name, uid === undefined ? {} : { uid });
-    } catch (error) {
-      if (!isStatus(error, 'NotFound')) throw error;
-    }
+    await ignoreGone(() => client.delete(resources.replicasets, namespace, name, uid === undefined ? {} : { uid }));
     writes.deleted(key, sets, objectKey(set), uid);
   }
 
