@@ -14,6 +14,7 @@ import type { Api } from './http/api.ts';
 import { Discovery } from './http/discovery.ts';
 import { listen, makeHttp, makeHttps } from './http/listeners.ts';
 import { createStrategies } from './kinds/index.ts';
+import { OpenapiDocuments } from './openapi/documents.ts';
 import type { ApiServer, ApiServerOptions } from './options.ts';
 import type { Env } from './registry/context.ts';
 import { conversions } from './registry/conversion.ts';
@@ -38,11 +39,11 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   const servers: Server[] = [];
   const upgraded = new Set<Duplex>();
   const watches = new Watches(options.bookmarkInterval);
-  let stopControllers: (() => Promise<void>) | undefined;
+  let stopControllers: (() => void) | undefined;
   const close = async (): Promise<void> => {
     watches.close();
     for (const socket of upgraded) socket.destroy();
-    await stopControllers?.();
+    stopControllers?.();
     await Promise.all(
       servers.map(
         (server) =>
@@ -72,6 +73,7 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
       pages: new Pages(env.now),
       watches,
       discovery: new Discovery(env.table),
+      openapi: new OpenapiDocuments(env.table),
       tokens: new Tokens(env, pki.tokenKey, `https://kubernetes.default.svc.${options.clusterDomain}`),
       metrics: options.metrics,
       streaming:
@@ -123,10 +125,16 @@ function bracket(host: string): string {
 }
 
 function* storedObjects(env: Env): Generator<{ resource: ApiResource; obj: KubeObject }> {
-  for (const resource of env.table.all()) {
-    if (resource.conversion !== undefined) continue;
-    for (const state of env.store.collection(resource.storage).list())
-      yield { resource: resource.api, obj: state.object };
+  for (const { api, storage } of env.table.stored()) {
+    for (const state of env.store.collection(storage).list()) {
+      yield {
+        resource: api,
+        // Most objects are not looked at, and parsing them would be most of the start-up time.
+        get obj() {
+          return state.object;
+        },
+      };
+    }
   }
 }
 

@@ -1,7 +1,6 @@
 import { failure, type Status, StatusError, statusErrors } from '@weft/kube';
 import type { Call, Env, Result } from '../registry/context.ts';
-import { bodyTypeOf, decodeObject, isRecord, prune } from '../registry/decode.ts';
-import { checkFields } from '../schema/index.ts';
+import { bodyTypeOf, checkBody, decodeObject, pruneBody } from '../registry/decode.ts';
 import { formatTime } from '../registry/metadata.ts';
 import type { Resource } from '../registry/resource.ts';
 import { type Part, updateObject } from '../registry/update.ts';
@@ -10,6 +9,7 @@ import { difference, emptySet, type FieldSet, intersection, isEmptySet, pathsOf,
 import { type Manager, ownable, readManagers, shapeOf, writeManagers } from './managers.ts';
 import type { Shape } from './shape.ts';
 import { changedFields, existing, fieldsOf, mergeTyped, removeUnowned } from './typed.ts';
+import { isRecord } from '../registry/json.ts';
 
 export interface ApplyRequest {
   readonly namespace: string | undefined;
@@ -60,7 +60,7 @@ export function applyObject(env: Env, resource: Resource, request: ApplyRequest,
       ownedPart(resource, ownable(fieldsOf(current, shape)), part),
     );
     const entries = writeManagers(managers);
-    if (resource.typeName !== undefined) prune(object, resource.typeName);
+    pruneBody(object, bodyTypeOf(resource));
     const { managedFields: _, ...metadata } = object.metadata;
     return { ...object, metadata: entries.length === 0 ? metadata : { ...metadata, managedFields: entries } };
   };
@@ -86,13 +86,11 @@ function readConfig(resource: Resource, request: ApplyRequest): AnyObject {
   if (value.kind === undefined || value.apiVersion === undefined) {
     throw statusErrors.badRequest("couldn't get version/kind: Object 'Kind' is missing in the applied configuration");
   }
-  if (resource.typeName !== undefined) {
-    // The typed merge cannot hold a field that the schema does not have, whatever fieldValidation says.
-    const { unknown, typeErrors } = checkFields(resource.typeName, value, 'Strict');
-    const field = /^unknown field "(.*)"$/.exec(unknown[0] ?? '')?.[1];
-    const why = field === undefined ? typeErrors[0] : `.${field}: field not declared in schema`;
-    if (why !== undefined) throw untyped(resource, request, why);
-  }
+  // The typed merge cannot hold a field that the schema does not have, whatever fieldValidation says.
+  const { unknown, typeErrors } = checkBody(value, bodyTypeOf(resource), 'Strict');
+  const field = /^unknown field "(.*)"$/.exec(unknown[0] ?? '')?.[1];
+  const why = field === undefined ? typeErrors[0] : `.${field}: field not declared in schema`;
+  if (why !== undefined) throw untyped(resource, request, why);
   return decodeObject(structuredClone(value), bodyTypeOf(resource), 'Ignore', []);
 }
 

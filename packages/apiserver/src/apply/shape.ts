@@ -1,5 +1,5 @@
 import { type Field, type TypeExpr, typeOf } from '../schema/types.ts';
-import { isRecord } from '../registry/decode.ts';
+import { isRecord } from '../registry/json.ts';
 
 /** How a value is owned: as a whole, field by field, or item by item. */
 export type Shape =

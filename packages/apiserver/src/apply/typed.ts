@@ -1,7 +1,7 @@
 import { type Json, sameJson } from '@weft/kube';
-import { isRecord } from '../registry/decode.ts';
 import { emptySet, type FieldSet, isEmptySet } from './field-set.ts';
 import type { Shape } from './shape.ts';
+import { isRecord } from '../registry/json.ts';
 
 /** Keys of list items that have a default in the schema: a port without a protocol is a TCP port. */
 const KEY_DEFAULTS: Readonly<Record<string, Json>> = { protocol: 'TCP' };

@@ -1,8 +1,8 @@
 import { statusErrors, type UserInfo } from '@weft/kube';
-import { isRecord } from '../registry/decode.ts';
 import type { Resource } from '../registry/resource.ts';
 import type { AnyObject } from '../store/stored.ts';
 import type { Tokens } from './tokens.ts';
+import { isRecord } from '../registry/json.ts';
 
 /** Everyone who is authenticated may do everything: this server is for one machine, and NetworkPolicy is not its job. */
 const ALLOWED = { allowed: true, reason: 'all authenticated users are allowed' };

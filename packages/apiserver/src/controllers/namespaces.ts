@@ -1,10 +1,10 @@
 import { isStatus } from '@weft/kube';
 import { type Env, internalCall } from '../registry/context.ts';
 import { deleteObject } from '../registry/delete.ts';
-import { isRecord } from '../registry/decode.ts';
 import { updateObject } from '../registry/update.ts';
 import type { AnyObject } from '../store/stored.ts';
 import { builtin, ensure } from './objects.ts';
+import { isRecord } from '../registry/json.ts';
 
 const SYSTEM = ['default', 'kube-system', 'kube-public', 'kube-node-lease'];
 const ROOT_CA = 'kube-root-ca.crt';
@@ -58,9 +58,8 @@ export function emptyNamespace(env: Env, name: string): boolean {
   if (entry === undefined || entry.object.metadata.deletionTimestamp === undefined) return false;
   const waiting = new Map<string, number>();
   const finalizers = new Map<string, number>();
-  for (const resource of env.table.all()) {
-    if (!resource.api.namespaced || resource.conversion !== undefined || !resource.api.verbs.includes('delete'))
-      continue;
+  for (const resource of env.table.stored()) {
+    if (!resource.api.namespaced || !resource.api.verbs.includes('delete')) continue;
     for (const state of env.store.collection(resource.storage).list(name)) {
       const { metadata } = state.object;
       if (metadata.deletionTimestamp === undefined) deleteQuietly(env, resource, name, metadata.name);

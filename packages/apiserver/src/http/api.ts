@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Metrics } from '@weft/plan';
 import type { UserInfo } from '@weft/kube';
+import type { OpenapiDocuments } from '../openapi/documents.ts';
 import type { Tokens } from '../auth/tokens.ts';
 import type { Env } from '../registry/context.ts';
 import type { Pages } from '../registry/list.ts';
@@ -15,6 +16,7 @@ export interface Api {
   readonly pages: Pages;
   readonly watches: Watches;
   readonly discovery: Discovery;
+  readonly openapi: OpenapiDocuments;
   readonly tokens: Tokens;
   readonly metrics: Metrics;
   readonly streaming: StreamingHandler | undefined;

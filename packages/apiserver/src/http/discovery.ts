@@ -1,5 +1,4 @@
 import type { ApiResource, ApiSubresource } from '../contract.ts';
-import { openapiV2 } from '../openapi/v2.ts';
 import type { ResourceTable } from '../registry/resource.ts';
 
 interface GroupVersion {
@@ -16,7 +15,6 @@ export class Discovery {
   #version = -1;
   #groups: { name: string; versions: GroupVersion[] }[] = [];
   #documents = new Map<string, Buffer>();
-  #openapiV2: Buffer | undefined;
 
   constructor(table: ResourceTable) {
     this.#table = table;
@@ -36,18 +34,10 @@ export class Discovery {
     return document;
   }
 
-  /** The OpenAPI v2 document in protobuf, made on first use. */
-  openapiV2(): Buffer {
-    this.#refresh();
-    this.#openapiV2 ??= openapiV2(this.#table.all().map((resource) => resource.api));
-    return this.#openapiV2;
-  }
-
   #refresh(): void {
     if (this.#version === this.#table.version) return;
     this.#version = this.#table.version;
     this.#documents = new Map();
-    this.#openapiV2 = undefined;
     const groups = new Map<string, Map<string, GroupVersion>>();
     for (const { api } of this.#table.all()) {
       const versions = groups.get(api.group) ?? new Map<string, GroupVersion>();

@@ -1,5 +1,4 @@
 import { platform } from 'node:os';
-import { openapiV3, openapiV3Index } from '../schema/index.ts';
 import { OPENAPI_V2_PROTO, OPENAPI_V2_PROTO_ANSWER } from '../openapi/v2.ts';
 import type { Api, Exchange } from './api.ts';
 import { notAcceptable, parseAccept } from './negotiate.ts';
@@ -38,7 +37,7 @@ export function serveNonResource(api: Api, exchange: Exchange): boolean {
       sendText(response, 200, api.metrics.render(), 'text/plain; version=0.0.4; charset=utf-8');
       return true;
     case '/openapi/v3':
-      sendJson(response, 200, openapiIndex(api), { pretty });
+      sendJson(response, 200, api.openapi.index(), { pretty });
       return true;
     case '/openid/v1/jwks':
       sendJson(response, 200, api.tokens.jwks(), { type: 'application/jwk-set+json' });
@@ -135,7 +134,7 @@ function serveDiscovery(api: Api, exchange: Exchange, path: string): boolean {
 function serveOpenapiV2(api: Api, exchange: Exchange): boolean {
   const { request, response } = exchange;
   if (!(request.headers.accept ?? '').includes(OPENAPI_V2_PROTO)) return false;
-  const document = api.discovery.openapiV2();
+  const document = api.openapi.v2();
   response.writeHead(200, {
     'Content-Type': OPENAPI_V2_PROTO_ANSWER,
     'Content-Length': document.length,
@@ -145,16 +144,11 @@ function serveOpenapiV2(api: Api, exchange: Exchange): boolean {
   return true;
 }
 
-function openapiIndex(_api: Api): object {
-  return openapiV3Index();
-}
-
-function serveOpenapi(_api: Api, exchange: Exchange, path: string): boolean {
+function serveOpenapi(api: Api, exchange: Exchange, path: string): boolean {
   const { response, query, request } = exchange;
-  const document = openapiV3(path);
-  if (document === undefined) return false;
-  const url = openapiV3Index().paths[path]?.serverRelativeURL;
-  const hash = url?.split('hash=')[1] ?? '';
+  const found = api.openapi.document(path);
+  if (found === undefined) return false;
+  const { document, hash } = found;
   response.setHeader('ETag', `"${hash}"`);
   response.setHeader('Vary', 'Accept');
   if (request.headers['if-none-match'] === `"${hash}"`) {

@@ -54,7 +54,7 @@ export function* renderList(view: View, states: readonly Stored[], meta: ListMet
     return;
   }
   const whole = form.as === 'object';
-  const kind = whole ? `${resource.api.kind}List` : 'PartialObjectMetadataList';
+  const kind = whole ? (resource.custom?.listKind ?? `${resource.api.kind}List`) : 'PartialObjectMetadataList';
   const apiVersion = whole ? resource.apiVersion : `meta.k8s.io/${form.version}`;
   yield Buffer.from(
     `{"kind":${JSON.stringify(kind)},"apiVersion":${JSON.stringify(apiVersion)},"metadata":${JSON.stringify(meta)},"items":[`,

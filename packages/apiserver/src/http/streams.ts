@@ -1,9 +1,9 @@
 import { statusErrors, type UserInfo } from '@weft/kube';
 import { noSuchResource } from '../registry/create.ts';
-import { isRecord } from '../registry/decode.ts';
 import type { StreamRoute } from '../streaming-contract.ts';
 import type { Api } from './api.ts';
 import type { RequestInfo } from './request-info.ts';
+import { isRecord } from '../registry/json.ts';
 
 const KINDS = ['exec', 'attach', 'portforward', 'log'] as const;
 

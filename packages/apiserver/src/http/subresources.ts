@@ -1,7 +1,7 @@
 import { failure, type Scale, type Status, StatusError, statusErrors, type TokenRequest } from '@weft/kube';
 import { requestToken } from '../auth/service-account-token.ts';
 import { noSuchResource } from '../registry/create.ts';
-import { type BodyType, decodeObject, isRecord } from '../registry/decode.ts';
+import { type BodyType, decodeObject } from '../registry/decode.ts';
 import { patchType, patchValue } from '../registry/patch.ts';
 import { bindPod, evictPod } from '../registry/pods.ts';
 import { objectOf, type Resource } from '../registry/resource.ts';
@@ -14,6 +14,7 @@ import { mediaType } from './negotiate.ts';
 import type { RequestInfo } from './request-info.ts';
 import { callOf, readObject, sendState, servePatch, serveUpdate, stateOf, viewOf } from './verbs.ts';
 import { addWarnings, sendJson, wantsPretty } from './respond.ts';
+import { isRecord } from '../registry/json.ts';
 
 const typed = (group: string, version: string, kind: string): BodyType => ({
   apiVersion: group === '' ? version : `${group}/${version}`,

@@ -1,8 +1,8 @@
 import { type DeleteOptions, failure, type KubeObject, type Status, StatusError, statusErrors } from '@weft/kube';
 import { applyObject } from '../apply/apply.ts';
-import { type Call, clone, type Result } from '../registry/context.ts';
+import { type Call, type Result } from '../registry/context.ts';
 import { createObject } from '../registry/create.ts';
-import { type BodyType, bodyTypeOf, decodeObject, type FieldValidation, isRecord } from '../registry/decode.ts';
+import { type BodyType, bodyTypeOf, decodeObject, type FieldValidation } from '../registry/decode.ts';
 import { deleteObject } from '../registry/delete.ts';
 import { listObjects, selectStates } from '../registry/list.ts';
 import { patchObject, patchType } from '../registry/patch.ts';
@@ -16,6 +16,7 @@ import { decodeBody, parseYamlBody, readBody } from './body.ts';
 import { mediaType, negotiateForm } from './negotiate.ts';
 import { type IncludeObject, renderList, renderObject, type View } from './render.ts';
 import { addWarnings, sendChunks, sendJson, wantsPretty } from './respond.ts';
+import { clone, isRecord } from '../registry/json.ts';
 
 /** The current state of an object. Throws 404. */
 export function stateOf(api: Api, resource: Resource, namespace: string | undefined, name: string): Stored {

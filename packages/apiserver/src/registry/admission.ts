@@ -1,8 +1,8 @@
 import { failure, StatusError } from '@weft/kube';
 import type { AnyObject } from '../store/stored.ts';
 import type { Call, Env } from './context.ts';
-import { isRecord } from './decode.ts';
 import type { Resource } from './resource.ts';
+import { isRecord } from './json.ts';
 
 /** Kinds that may be written in a namespace that is being deleted, as in Kubernetes: reviews and events do no harm. */
 const ALLOWED_WHILE_TERMINATING = new Set(['authorization.k8s.io/localsubjectaccessreviews']);

@@ -57,7 +57,7 @@ export function keyOf(namespace: string | undefined, name: string): string {
 
 /** The served version that a resource is stored in. Throws 404 when it is gone (a CRD that was just deleted). */
 export function storedVersion(env: Env, resource: Resource): Resource {
-  if (resource.conversion === undefined) return resource;
+  if (resource.isStored) return resource;
   const stored = env.table.byStorage(resource.storage);
   if (stored === undefined)
     throw new StatusError(failure('NotFound', 'the server could not find the requested resource'));
@@ -104,15 +104,6 @@ function asStatus(error: unknown): StatusError {
     failure('InternalError', `Internal error occurred: ${text}`, { causes: [{ message: text }] }, full ? 507 : 500),
     error instanceof WeftError ? error.hint : undefined,
   );
-}
-
-/** A deep copy of JSON data. */
-export function clone<T>(value: T): T {
-  if (typeof value !== 'object' || value === null) return value;
-  if (Array.isArray(value)) return value.map(clone) as T;
-  const out: Record<string, unknown> = {};
-  for (const key in value) out[key] = clone(value[key]);
-  return out as T;
 }
 
 /** The object with its fields in the order of the API: kind, apiVersion and metadata first, status last. */

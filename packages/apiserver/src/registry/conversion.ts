@@ -1,6 +1,6 @@
 import type { AnyObject } from '../store/stored.ts';
-import { isRecord } from './decode.ts';
 import type { Conversion } from './resource.ts';
+import { isRecord } from './json.ts';
 
 /** Names of the fields of core/v1 Event (left) and events.k8s.io/v1 Event (right) that hold the same. */
 const EVENT_FIELDS: readonly (readonly [core: string, events: string])[] = [

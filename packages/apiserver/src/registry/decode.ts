@@ -1,9 +1,11 @@
 import { type KubeObject, parseApiVersion, statusErrors } from '@weft/kube';
-import { checkFields } from '../schema/index.ts';
+import { type Schema, unknownFields } from '../crd/structural.ts';
+import { checkFields, type FieldCheck } from '../schema/index.ts';
 import { type TypeExpr, typeOf } from '../schema/types.ts';
 import type { AnyObject } from '../store/stored.ts';
 import { duplicateFields } from './duplicates.ts';
-import type { Resource } from './resource.ts';
+import type { CustomKind, Resource } from './resource.ts';
+import { isRecord } from './json.ts';
 
 export type FieldValidation = 'Ignore' | 'Warn' | 'Strict';
 
@@ -12,18 +14,15 @@ export interface BodyType {
   readonly apiVersion: string;
   readonly kind: string;
   readonly typeName: string | undefined;
+  readonly custom?: CustomKind | undefined;
 }
 
 export const bodyTypeOf = (resource: Resource): BodyType => ({
   apiVersion: resource.apiVersion,
   kind: resource.api.kind,
   typeName: resource.typeName,
+  custom: resource.custom,
 });
-
-/** True for a JSON object. */
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
 
 /**
  * Checks a decoded body against the kind that the URL asks for, reports or refuses unknown fields as asked, and drops
@@ -57,14 +56,10 @@ export function decodeObject(
     throw cannot(`the kind in the data (${kind}) does not match the expected kind (${type.kind})`);
 
   const duplicates = validation !== 'Ignore' && text !== undefined ? duplicateFields(text) : [];
-  if (type.typeName !== undefined) {
-    const { unknown, typeErrors } = checkFields(type.typeName, value, validation);
-    if (typeErrors[0] !== undefined) throw cannot(typeErrors[0]);
-    report([...unknown, ...duplicates], validation, warnings, (problems) =>
-      cannot(`strict decoding error: ${problems}`),
-    );
-    prune(value, type.typeName);
-  } else report(duplicates, validation, warnings, (problems) => cannot(`strict decoding error: ${problems}`));
+  const { unknown, typeErrors } = checkBody(value, type, validation);
+  if (typeErrors[0] !== undefined) throw cannot(typeErrors[0]);
+  report([...unknown, ...duplicates], validation, warnings, (problems) => cannot(`strict decoding error: ${problems}`));
+  pruneBody(value, type);
   const { metadata } = value;
   return {
     ...value,
@@ -73,6 +68,24 @@ export function decodeObject(
     metadata: (isRecord(metadata) ? metadata : {}) as unknown as KubeObject['metadata'],
   };
 }
+
+/** What of an object does not fit its type. The values of a custom resource are looked at by its validation. */
+export function checkBody(value: unknown, type: BodyType, validation: FieldValidation): FieldCheck {
+  if (type.typeName !== undefined) return checkFields(type.typeName, value, validation);
+  if (type.custom === undefined || !isRecord(value)) return { unknown: [], typeErrors: [] };
+  const meta = checkFields(OBJECT_META, value.metadata, validation);
+  const unknown = meta.unknown.map((u) => u.replace('"', '"metadata.'));
+  if (validation !== 'Ignore' && !type.custom.open) unknown.push(...unknownFields(value, type.custom.schema as Schema));
+  return { unknown, typeErrors: meta.typeErrors };
+}
+
+/** Drops, in place, what the type does not have. A custom resource is pruned by its strategy. */
+export function pruneBody(value: unknown, type: BodyType): void {
+  if (type.typeName !== undefined) prune(value, type.typeName);
+  else if (type.custom !== undefined && isRecord(value)) prune(value.metadata, OBJECT_META);
+}
+
+const OBJECT_META = 'io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta';
 
 function textOr(value: unknown, otherwise: string): string {
   return typeof value === 'string' && value !== '' ? value : otherwise;

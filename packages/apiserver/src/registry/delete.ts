@@ -2,7 +2,6 @@ import { type DeleteOptions, statusErrors } from '@weft/kube';
 import { type AnyObject, Stored } from '../store/stored.ts';
 import {
   type Call,
-  clone,
   commit,
   type Env,
   keyOf,
@@ -15,6 +14,7 @@ import {
 import { formatTime } from './metadata.ts';
 import type { Resource } from './resource.ts';
 import { isFinished } from './update.ts';
+import { clone } from './json.ts';
 
 const ORPHAN = 'orphan';
 const FOREGROUND = 'foregroundDeletion';

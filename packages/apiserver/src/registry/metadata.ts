@@ -131,7 +131,7 @@ function validateFinalizers(meta: ObjectMeta): FieldError[] {
   const out: FieldError[] = [];
   for (const finalizer of meta.finalizers ?? []) {
     if (!isLabelKey(finalizer)) out.push(invalid('metadata.finalizers', finalizer, keyProblem(finalizer)));
-    else if (!finalizer.includes('/') && !['orphan', 'foregroundDeletion'].includes(finalizer)) {
+    else if (!/[/.]/.test(finalizer) && !['orphan', 'foregroundDeletion'].includes(finalizer)) {
       out.push(
         invalid(
           'metadata.finalizers',

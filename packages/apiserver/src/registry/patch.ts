@@ -9,13 +9,13 @@ import {
   StatusError,
   statusErrors,
 } from '@weft/kube';
-import { checkFields } from '../schema/index.ts';
 import type { AnyObject } from '../store/stored.ts';
 import type { Call, Env, Result } from './context.ts';
-import { bodyTypeOf, decodeObject, isRecord, prune, report } from './decode.ts';
+import { bodyTypeOf, checkBody, decodeObject, report } from './decode.ts';
 import { strategicSchema } from './patch-schema.ts';
 import type { Resource } from './resource.ts';
 import { type Part, updateObject } from './update.ts';
+import { isRecord } from './json.ts';
 
 export type PatchType = 'json' | 'merge' | 'strategic' | 'apply';
 
@@ -70,22 +70,17 @@ export interface PatchRequest {
 
 /** PATCH with a JSON, merge or strategic merge patch. */
 export function patchObject(env: Env, resource: Resource, request: PatchRequest, call: Call): Result {
-  const { type, patch } = request;
+  const { patch } = request;
   const change = (current: AnyObject): AnyObject => {
-    const before = resource.typeName === undefined ? [] : checkFields(resource.typeName, current, 'Strict').unknown;
-    const patched = patchValue(resource, type, current, patch);
+    const type = bodyTypeOf(resource);
+    const before = checkBody(current, type, 'Strict').unknown;
+    const patched = patchValue(resource, request.type, current, patch);
     if (!isRecord(patched)) throw statusErrors.badRequest('the patch does not give an object');
-    if (resource.typeName !== undefined && call.validation !== 'Ignore') {
-      const { unknown } = checkFields(resource.typeName, patched, 'Strict');
-      report(
-        unknown.filter((u) => !before.includes(u)),
-        call.validation,
-        call.warnings,
-        (problems) => patchInvalid(patch, `strict decoding error: ${problems}`),
-      );
-    }
-    if (resource.typeName !== undefined) prune(patched, resource.typeName);
-    return decodeObject(patched, bodyTypeOf(resource), 'Ignore', []);
+    const unknown = checkBody(patched, type, call.validation).unknown.filter((u) => !before.includes(u));
+    report(unknown, call.validation, call.warnings, (problems) =>
+      patchInvalid(patch, `strict decoding error: ${problems}`),
+    );
+    return decodeObject(patched, type, 'Ignore', []);
   };
   return updateObject(
     env,

@@ -1,11 +1,11 @@
 import { failure, isStatus, matchLabelSelector, type LabelSelector, StatusError, statusErrors } from '@weft/kube';
 import type { AnyObject } from '../store/stored.ts';
 import type { Call, Env, Result } from './context.ts';
-import { isRecord } from './decode.ts';
 import { deleteObject } from './delete.ts';
 import { formatTime } from './metadata.ts';
 import type { Resource } from './resource.ts';
 import { updateObject } from './update.ts';
+import { isRecord } from './json.ts';
 
 interface Condition {
   readonly type: string;

@@ -14,6 +14,9 @@ export interface CustomKind {
   readonly crd: string;
   /** `openAPIV3Schema` of this version. */
   readonly schema: unknown;
+  /** True for `preserveUnknownFields: true`. */
+  readonly open: boolean;
+  readonly listKind: string;
   readonly scale: { readonly spec: string; readonly status: string; readonly selector?: string } | undefined;
 }
 
@@ -28,12 +31,16 @@ export interface Resource {
   readonly typeName: string | undefined;
   readonly conversion: Conversion | undefined;
   readonly custom: CustomKind | undefined;
+  /** True for the version that is stored; the strategy of that version has the say. */
+  readonly isStored: boolean;
+  /** False for a stored version that clients do not see. */
+  readonly served: boolean;
 }
 
 export function makeResource(
   api: ApiResource,
   strategy: KindStrategy,
-  more: Partial<Pick<Resource, 'storage' | 'conversion' | 'custom'>> = {},
+  more: Partial<Pick<Resource, 'storage' | 'conversion' | 'custom' | 'isStored' | 'served'>> = {},
 ): Resource {
   return {
     api,
@@ -43,6 +50,8 @@ export function makeResource(
     typeName: more.custom === undefined ? gvkType(api.group, api.version, api.kind) : undefined,
     conversion: more.conversion,
     custom: more.custom,
+    isStored: more.isStored ?? more.conversion === undefined,
+    served: more.served ?? true,
   };
 }
 
@@ -54,6 +63,7 @@ export function objectOf(resource: Resource, state: Stored): AnyObject {
 /** All resources that are served now. */
 export class ResourceTable {
   readonly #byPath = new Map<string, Resource>();
+  readonly #stored = new Map<string, Resource>();
   #version = 0;
 
   /** Changes whenever a resource comes or goes: what is derived from the table may be cached under it. */
@@ -65,25 +75,33 @@ export class ResourceTable {
     return this.#byPath.get(`${group}/${version}/${plural}`);
   }
 
-  /** Any served version of a resource, by `group/plural`. */
+  /** The version of a resource that is stored, by `group/plural`. */
   byStorage(storage: string): Resource | undefined {
-    for (const resource of this.#byPath.values())
-      if (resource.storage === storage && !resource.conversion) return resource;
-    return undefined;
+    return this.#stored.get(storage);
   }
 
+  /** Every version that is served. */
   all(): Resource[] {
     return [...this.#byPath.values()];
   }
 
+  /** Every resource once, in the version that is stored. */
+  stored(): Resource[] {
+    return [...this.#stored.values()];
+  }
+
   add(resource: Resource): void {
     const { group, version, plural } = resource.api;
-    this.#byPath.set(`${group}/${version}/${plural}`, resource);
+    if (resource.served) this.#byPath.set(`${group}/${version}/${plural}`, resource);
+    if (resource.isStored) this.#stored.set(resource.storage, resource);
     this.#version += 1;
   }
 
   remove(resource: Resource): void {
     const { group, version, plural } = resource.api;
-    if (this.#byPath.delete(`${group}/${version}/${plural}`)) this.#version += 1;
+    const path = `${group}/${version}/${plural}`;
+    if (this.#byPath.get(path) === resource) this.#byPath.delete(path);
+    if (this.#stored.get(resource.storage) === resource) this.#stored.delete(resource.storage);
+    this.#version += 1;
   }
 }

@@ -1,9 +1,9 @@
 import { formatLabelSelector, type LabelSelector, type Scale, statusErrors } from '@weft/kube';
 import type { AnyObject } from '../store/stored.ts';
 import type { Call, Env, Result } from './context.ts';
-import { isRecord } from './decode.ts';
 import type { Resource } from './resource.ts';
 import { updateObject } from './update.ts';
+import { isRecord } from './json.ts';
 
 /** The Scale (autoscaling/v1) of an object that has replicas. */
 export function scaleOf(resource: Resource, object: AnyObject): Scale {

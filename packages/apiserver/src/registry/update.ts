@@ -4,7 +4,6 @@ import type { FieldError } from '../contract.ts';
 import { type AnyObject, Stored } from '../store/stored.ts';
 import {
   type Call,
-  clone,
   commit,
   type Env,
   inOrder,
@@ -16,9 +15,9 @@ import {
   strategyContext,
 } from './context.ts';
 import { createObject, matchNamespace } from './create.ts';
-import { isRecord } from './decode.ts';
 import { validateMetadata, validateMetadataUpdate } from './metadata.ts';
 import type { Resource } from './resource.ts';
+import { clone, isRecord } from './json.ts';
 
 /** Which part of an object a request may change. */
 export type Part = 'all' | 'status' | 'ephemeralcontainers' | 'finalize' | 'binding';
