@@ -21,6 +21,8 @@ await build({
   format: 'esm',
   platform: 'node',
   target: 'node20.19',
+  // The yaml package gives Node a CommonJS file, whose names an `import()` within a bundle does not see.
+  alias: { yaml: path.join(root, 'node_modules/yaml/browser/index.js') },
   external: ['koffi', 'bufferutil', 'utf-8-validate'],
   define: { WEFT_VERSION: JSON.stringify(JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8')).version) },
   // CommonJS dependencies ask for require().

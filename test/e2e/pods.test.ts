@@ -277,7 +277,7 @@ describe('what a pod is told', () => {
     ])
       expect(lines).toContain(line);
     expect(lines.some((l) => l.startsWith('MAYBE='))).toBe(false);
-    expect(lines.some((l) => /^KUBERNETES_SERVICE_HOST=10\./.test(l))).toBe(true);
+    expect(lines.some((l) => l.startsWith('KUBERNETES_SERVICE_HOST=10.'))).toBe(true);
     await cluster.kubectl(['delete', 'pod', 'told']);
   });
 
