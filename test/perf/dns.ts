@@ -144,10 +144,12 @@ async function runClient(port: number, seconds: number, lines: readonly string[]
   for (const socket of sockets) socket.close();
 }
 
+const TASKSET = 'taskset';
+
 function pinned(cpu: number, command: string, args: readonly string[]): ChildProcess {
-  const taskset = spawnSync('taskset', ['-c', String(cpu), 'true']).status === 0;
-  return taskset
-    ? spawn('taskset', ['-c', String(cpu), command, ...args], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const pinning = spawnSync(TASKSET, ['-c', String(cpu), 'true']).status === 0;
+  return pinning
+    ? spawn(TASKSET, ['-c', String(cpu), command, ...args], { stdio: ['pipe', 'pipe', 'inherit'] })
     : spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
 }
 

@@ -24,7 +24,7 @@ const ids = new Uint16Array(512);
 let idsLeft = 0;
 
 /** An unpredictable message id. */
-export function randomId(): number {
+function randomId(): number {
   if (idsLeft === 0) {
     randomFillSync(ids);
     idsLeft = ids.length;

@@ -35,7 +35,7 @@ export function parseCorefile(text: string, file: string, options: ParseOptions)
 }
 
 /** Replaces `{$NAME}` and `{%NAME%}`; a variable that is not set becomes nothing. */
-export function replaceEnv(text: string, env: Readonly<Record<string, string | undefined>>): string {
+function replaceEnv(text: string, env: Readonly<Record<string, string | undefined>>): string {
   return text
     .replace(/\{\$([^}]*)\}/g, (_, name: string) => env[name] ?? '')
     .replace(/\{%([^%]*)%\}/g, (_, name: string) => env[name] ?? '');

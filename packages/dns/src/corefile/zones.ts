@@ -11,7 +11,7 @@ export interface Address {
   readonly port: number;
 }
 
-export type Transport = 'dns' | 'tls' | 'https' | 'grpc' | 'quic' | 'https3';
+type Transport = 'dns' | 'tls' | 'https' | 'grpc' | 'quic' | 'https3';
 
 const DEFAULT_PORTS: Readonly<Record<Transport, number>> = {
   dns: 53,

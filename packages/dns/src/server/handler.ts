@@ -50,7 +50,7 @@ export interface Handler {
 }
 
 /** The end of a chain: nobody was responsible. */
-export const endOfChain: Serve = () => ({ kind: 'failure', rcode: RCODE.REFUSED, by: '' });
+const endOfChain: Serve = () => ({ kind: 'failure', rcode: RCODE.REFUSED, by: '' });
 
 /** Links handlers so that each can hand over to the one after it. */
 export function chain(handlers: readonly Handler[], end: Serve = endOfChain): Serve {

@@ -1,4 +1,3 @@
-import { formatIp } from '@weft/net';
 import { EDNS_DO, keyToText, type Limits, nameToText, type Query } from '../wire/index.ts';
 
 export type Proto = 'udp' | 'tcp';
@@ -66,9 +65,4 @@ export function packetContext(proto: Proto, address: string, port: number): Pack
     return { proto, remoteAddress: address.slice(7), remotePort: port, family: 4 };
   }
   return { proto, remoteAddress: address, remotePort: port, family: 6 };
-}
-
-/** Text of address bytes, for records and messages. */
-export function addressText(bytes: Uint8Array): string {
-  return formatIp(bytes);
 }

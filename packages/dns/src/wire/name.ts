@@ -10,7 +10,7 @@ export class WireError extends Error {
 }
 
 /** The root name. */
-export const ROOT: Uint8Array = Uint8Array.of(0);
+const ROOT: Uint8Array = Uint8Array.of(0);
 
 /**
  * Wire form of a name in presentation form. A missing final dot is supplied; `\.` and `\DDD` escapes are understood.
@@ -93,11 +93,6 @@ export function nameKey(wire: Uint8Array): NameKey {
 
 export function keyFromText(text: string): NameKey {
   return nameKey(nameFromText(text));
-}
-
-/** Wire form of a key. */
-export function keyToName(key: NameKey): Uint8Array {
-  return Uint8Array.from(Buffer.from(key, 'latin1'));
 }
 
 export function keyToText(key: NameKey): string {

@@ -2,7 +2,7 @@ import { FLAG, OPCODE, RCODE, TYPE } from './constants.ts';
 import { MAX_NAME, type NameKey } from './name.ts';
 
 /** The EDNS(0) pseudo-record of a query (RFC 6891). */
-export interface Edns {
+interface Edns {
   readonly udpSize: number;
   readonly version: number;
   /** The low 16 bits of the OPT record's TTL: DO and the reserved flags. */
@@ -30,7 +30,7 @@ export interface Query {
 }
 
 /** What to do with a packet that is not a query to be answered by the chain. */
-export type Rejected = { readonly drop: true } | { readonly drop: false; readonly reply: Uint8Array };
+type Rejected = { readonly drop: true } | { readonly drop: false; readonly reply: Uint8Array };
 
 const DROP: Rejected = { drop: true };
 const EMPTY = new Uint8Array(0);

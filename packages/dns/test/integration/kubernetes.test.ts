@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type DnsServer, startDns } from '../../src/index.ts';
 import { FLAG } from '../../src/wire/index.ts';
-import { ask, rrText, short } from '../support/dig.ts';
+import { ask, exchangeUdp, question, rrText, short } from '../support/dig.ts';
 import { FakeApi } from '../support/fake-api.ts';
 import { namespace, pod, service, slice } from '../support/objects.ts';
 
@@ -214,6 +214,27 @@ describe('kubernetes', () => {
     ]);
     expect(dns.explain(`nope.demo.svc.${Z}`)).toEqual([]);
   });
+});
+
+it('answers without the chain are those of the chain, byte for byte', async () => {
+  const api = cluster();
+  const blocks = ['', ' hosts /none {\n fallthrough\n }\n'];
+  const servers = await Promise.all(
+    blocks.map((before) => {
+      const text = `.:0 {\n errors\n${before} kubernetes ${Z} in-addr.arpa ip6.arpa {\n pods insecure\n fallthrough ip6.arpa\n }\n cache 30\n}`;
+      return startDns({ corefile: { text }, kube: api, hosts: ['127.0.0.1'], clock: { now: () => 1_700_000_000_000 } });
+    }),
+  );
+  const edns = { udpSize: 1232, options: Uint8Array.of(0, 10, 0, 2, 1, 2) };
+  for (const [name, type] of TABLE) {
+    for (const packet of [question(name, type), question(name.toUpperCase(), type, { edns })]) {
+      const [one, two] = await Promise.all(
+        servers.map((server) => exchangeUdp(server.addresses[0]?.port as number, packet)),
+      );
+      expect(`${name} ${type} ${one?.toString('hex')}`).toBe(`${name} ${type} ${two?.toString('hex')}`);
+    }
+  }
+  await Promise.all(servers.map((server) => server.close()));
 });
 
 describe('kubernetes, watching', () => {

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { checkCorefile, defaultCorefile } from '../../src/index.ts';
 import { directivesOf } from '../../src/corefile/directive.ts';
@@ -5,7 +6,7 @@ import { tokenize } from '../../src/corefile/lexer.ts';
 import { parseDuration } from '../../src/corefile/options.ts';
 import { type ImportSource, parseCorefile } from '../../src/corefile/parser.ts';
 import { addressesFromKey } from '../../src/corefile/zones.ts';
-import { isDirective } from '../../src/plugins/index.ts';
+import { isDirective, PLUGINS } from '../../src/plugins/index.ts';
 
 const words = (text: string): string[] => tokenize(text, 'Corefile').map((token) => token.text);
 
@@ -278,5 +279,48 @@ describe('checkCorefile', () => {
     ['kubernetes cluster.local {\nnamespaces a\nnamespaces b c\n}'],
   ])('accepts twice: %j', (lines) => {
     expect(check(inBlock(lines)).filter((line) => line.startsWith('error'))).toEqual([]);
+  });
+
+  const piece = fc.oneof(
+    fc.constantFrom(
+      '{',
+      '}',
+      '\n',
+      ' ',
+      '"',
+      '#',
+      ',',
+      'import x',
+      '(s)',
+      'import s',
+      '{$A}',
+      '{%A%}',
+      '.',
+      'a.org:53',
+      '10.0.0.0/9',
+    ),
+    fc.constantFrom(
+      ...PLUGINS.keys(),
+      'pods verified',
+      'ttl 5',
+      'fallthrough',
+      'success 1',
+      'policy random',
+      '1.1.1.1',
+      '5s',
+    ),
+    fc.string({ maxLength: 6 }),
+  );
+
+  it('says what is wrong with any text, and throws at none', () => {
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 40 }), (pieces) => {
+        for (const { line, message } of checkCorefile(pieces.join(' '), 'Corefile', { env: {}, imports: files({}) })) {
+          expect(line).toBeGreaterThan(0);
+          expect(message).not.toBe('');
+        }
+      }),
+      { numRuns: 1000 },
+    );
   });
 });

@@ -7,7 +7,7 @@ import { FLAG, OPCODE, RCODE, TYPE } from '../../wire/index.ts';
 import { cacheKey, classify, Entry, Shelf, smallestTtl, withoutOwner } from './store.ts';
 
 /** Limits of one sort of answers: entries, and seconds. */
-export interface ShelfOptions {
+interface ShelfOptions {
   readonly capacity: number;
   readonly maxTtl: number;
   readonly minTtl: number;

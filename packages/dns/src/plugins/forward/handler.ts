@@ -5,7 +5,7 @@ import { ZoneSet } from '../../server/zoneset.ts';
 import { encodeQuery, FLAG, type Message, nameKey, RCODE, TYPE } from '../../wire/index.ts';
 import type { Upstream } from './upstream.ts';
 
-export type Policy = 'random' | 'round_robin' | 'sequential';
+type Policy = 'random' | 'round_robin' | 'sequential';
 
 export interface ForwardOptions {
   readonly from: string;

@@ -242,7 +242,7 @@ export class ServiceAnswers {
 }
 
 /** `10.244.1.5` as a label: `10-244-1-5`. An IPv6 address that ends in `::` gets a zero (CoreDNS). */
-export function dashedAddress(address: string): string {
+function dashedAddress(address: string): string {
   const label = address.replace(/[.:]/g, '-');
   return label.endsWith('-') ? `${label}0` : label;
 }
