@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { HostContext } from '@weft/lab';
@@ -34,6 +35,8 @@ export function processLogger(component: string): Logger {
 /** Resolves when the process is asked to end. */
 export function untilStopped(): AbortSignal {
   const controller = new AbortController();
+  // Every watch and loop of the process listens.
+  setMaxListeners(0, controller.signal);
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => controller.abort());
   return controller.signal;
 }

@@ -29,4 +29,4 @@ export * from './selectors/labels.ts';
 export * from './status.ts';
 export type * from './types/index.ts';
 export * as wellKnown from './well-known.ts';
-export { formatYaml, parseYamlDocuments } from './yaml.ts';
+export { formatYaml, loadYaml, parseYamlDocuments } from './yaml.ts';

@@ -14,12 +14,20 @@ const READ = {
 } as const;
 
 /**
+ * The YAML library, loaded on first use: the parser costs start-up time that most processes need not pay. In a bundle
+ * it is CommonJS, whose exports are then on `default`.
+ */
+export async function loadYaml(): Promise<typeof import('yaml')> {
+  const module = (await import('yaml')) as typeof import('yaml') & { default?: typeof import('yaml') };
+  return module.default ?? module;
+}
+
+/**
  * Parses a YAML stream into one value per document; empty documents are left out. JSON is YAML. Duplicate keys are
  * refused. Throws WeftError `YAML_INVALID` with the line and column.
  */
 export async function parseYamlDocuments(text: string): Promise<unknown[]> {
-  // Loaded on first use: the parser costs start-up time that most processes need not pay.
-  const { parseAllDocuments } = await import('yaml');
+  const { parseAllDocuments } = await loadYaml();
   const out: unknown[] = [];
   const documents = parseAllDocuments(text, READ);
   if (!Array.isArray(documents)) return out;
@@ -36,6 +44,6 @@ export async function parseYamlDocuments(text: string): Promise<unknown[]> {
 
 /** Formats objects as YAML documents, separated by `---`. */
 export async function formatYaml(...values: readonly unknown[]): Promise<string> {
-  const { stringify } = await import('yaml');
+  const { stringify } = await loadYaml();
   return values.map((value) => stringify(value, { lineWidth: 0, version: '1.1' })).join('---\n');
 }

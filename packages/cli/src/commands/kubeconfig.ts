@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { findCluster, type KnownCluster } from '@weft/lab';
+import { loadYaml } from '@weft/kube';
 import { WeftError } from '@weft/plan';
 import { hostContext } from '../context.ts';
 import { createOutput } from '../output.ts';
@@ -29,13 +30,10 @@ function defaultFile(): string {
   return listed ?? path.join(process.env['HOME'] ?? '/root', '.kube', 'config');
 }
 
-// Loaded when a kubeconfig is touched: `up` has better things to do until its cluster has started.
-const yaml = (): Promise<typeof import('yaml')> => import('yaml');
-
 async function readConfig(file: string): Promise<Kubeconfig | undefined> {
   if (!existsSync(file)) return {};
   try {
-    return ((await yaml()).parse(readFileSync(file, 'utf8')) as Kubeconfig | null) ?? {};
+    return ((await loadYaml()).parse(readFileSync(file, 'utf8')) as Kubeconfig | null) ?? {};
   } catch {
     // Somebody else's broken file is left as it is.
     return undefined;
@@ -44,7 +42,7 @@ async function readConfig(file: string): Promise<Kubeconfig | undefined> {
 
 async function writeConfig(file: string, config: Kubeconfig): Promise<void> {
   mkdirSync(path.dirname(file), { recursive: true });
-  writeFileSync(`${file}.weft`, (await yaml()).stringify(config, { lineWidth: 0 }), { mode: 0o600 });
+  writeFileSync(`${file}.weft`, (await loadYaml()).stringify(config, { lineWidth: 0 }), { mode: 0o600 });
   renameSync(`${file}.weft`, file);
 }
 
@@ -57,7 +55,7 @@ export interface Merged {
 /** Adds the cluster to the user's kubeconfig and makes it the current context. Undefined when that file is unreadable. */
 export async function mergeKubeconfig(cluster: KnownCluster, file: string | undefined): Promise<Merged | undefined> {
   const target = file ?? defaultFile();
-  const own = (await yaml()).parse(readFileSync(cluster.paths.kubeconfig, 'utf8')) as Kubeconfig;
+  const own = (await loadYaml()).parse(readFileSync(cluster.paths.kubeconfig, 'utf8')) as Kubeconfig;
   const into = await readConfig(target);
   if (into === undefined) return undefined;
   const context = contextName(cluster.config.name);
@@ -122,7 +120,7 @@ export async function kubeconfig(options: {
     out.result(merged);
   } else {
     const text = readFileSync(cluster.paths.kubeconfig, 'utf8');
-    if (out.json) out.result((await yaml()).parse(text));
+    if (out.json) out.result((await loadYaml()).parse(text));
     else process.stdout.write(text);
   }
 }

@@ -1,3 +1,4 @@
+import { loadYaml } from '../yaml.ts';
 import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, dirname, join, resolve } from 'node:path';
@@ -57,7 +58,7 @@ interface KubeconfigFile {
 export async function loadKubeconfig(path?: string, context?: string): Promise<KubeconfigContext> {
   const fromEnv = process.env['KUBECONFIG']?.split(delimiter).filter((p) => p !== '');
   const paths = path !== undefined ? [path] : fromEnv?.length ? fromEnv : [join(homedir(), '.kube', 'config')];
-  const { parse } = await import('yaml');
+  const { parse } = await loadYaml();
   const files: { dir: string; path: string; file: KubeconfigFile }[] = [];
   for (const each of paths) {
     let text: string;

@@ -109,15 +109,25 @@ async function checkUserNamespace(host: HostContext): Promise<{ mapMany: boolean
   });
 }
 
+/** How many sets of default blocks there are; see resolveConfig. */
+const DEFAULT_BLOCKS = 8;
+
 async function planCluster(request: ClusterRequest, host: HostContext): Promise<ClusterConfig> {
   const rootless = host.uid !== 0;
-  const others = listClusters(host).filter((c) => c.config.name !== (request.name ?? 'weft') && c.pids !== undefined);
   // Clusters of an ordinary user share no network, with each other or with the host.
   const taken = rootless ? [] : await hostBlocks(request.name ?? 'weft');
-  const used = new Set(others.map((c) => c.config.underlayCidr));
-  let index = 0;
-  while (!rootless && used.has(`10.89.${8 * index}.0/21`)) index += 1;
-  return resolveConfig(request, { index, rootless, apiPort: await chooseApiPort(request.apiPort), taken });
+  const apiPort = await chooseApiPort(request.apiPort);
+  let first: unknown;
+  // Defaults give way to what is there already; what was asked for does not.
+  for (let index = 0; index < DEFAULT_BLOCKS; index++) {
+    try {
+      return resolveConfig(request, { index, rootless, apiPort, taken });
+    } catch (error) {
+      if (!(error instanceof WeftError) || error.code !== 'CIDR_OVERLAP' || taken.length === 0) throw error;
+      first ??= error;
+    }
+  }
+  throw first;
 }
 
 export interface UpResult {

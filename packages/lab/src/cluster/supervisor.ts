@@ -72,11 +72,14 @@ export class Supervisor {
       if (adopted) {
         log.info('took over a running cluster', { units: [...this.#units.keys()] });
         this.#wayOut = wayOutObstacle() === undefined;
-      } else await this.#build();
+      }
+      const images = adopted ? Promise.resolve('') : this.#options.prepareImages();
+      images.catch(() => {});
+      if (!adopted) await this.#build();
       this.#proxyApi();
       this.#watchTimer = setInterval(() => this.#revive(), 300);
       if (adopted) this.#progress.emit({ type: 'ready' });
-      else await this.#bringUp();
+      else await this.#bringUp(images);
     } catch (error) {
       log.error('cannot bring up the cluster', { error });
       const known = error instanceof WeftError ? error : undefined;
@@ -142,15 +145,18 @@ export class Supervisor {
     });
   }
 
-  async #bringUp(): Promise<void> {
+  async #bringUp(images: Promise<string>): Promise<void> {
     const { config, paths } = this.#options;
-    const images = this.#options.prepareImages();
-    images.catch(() => {});
     await this.#progress.phase('api', async () => {
       await this.#apiReady();
-      for (const manifest of dnsManifests(config, this.#options.corefile)) await this.#ensure(manifest);
-      if (config.demo) for (const manifest of demoManifests()) await this.#ensure(manifest);
       return { detail: `https://127.0.0.1:${config.apiPort}, kubeconfig ${paths.kubeconfig}`, value: undefined };
+    });
+    await this.#progress.phase('images', async () => {
+      const detail = await images;
+      // Not before: a pod that cannot have its image waits for seconds.
+      const manifests = [...dnsManifests(config, this.#options.corefile), ...(config.demo ? demoManifests() : [])];
+      await Promise.all(manifests.map((manifest) => this.#ensure(manifest)));
+      return { detail, value: undefined };
     });
     await this.#progress.phase('nodes', async () => {
       await waitForNodes(
@@ -162,7 +168,6 @@ export class Supervisor {
         value: undefined,
       };
     });
-    await this.#progress.phase('images', async () => ({ detail: await images, value: undefined }));
     const n1 = this.#underlay.nodePath('n1');
     await this.#progress.phase('dns', async () => ({
       detail: await waitForDns(this.#client, config, n1),
