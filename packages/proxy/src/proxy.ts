@@ -148,6 +148,9 @@ export class ServiceProxy {
       families: this.families,
       primaryNodePorts: tables.some((table) => table.nodePorts.primary),
     });
+    if (options.sources.node === undefined && tables.some((table) => table.nodePorts.primary)) {
+      this.#log.warn('NodePorts answer nowhere: their primary addresses come from the Node, which is not watched');
+    }
     const metrics = options.metrics ?? new Metrics();
     this.#metrics = new ProxyMetrics(metrics, this.families, this.dataPlane.name);
     metrics.beforeRender(() => this.#countNoLocal());
