@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import type { KubeObject } from '@weft/kube';
+import type { Metrics } from '@weft/plan';
 import { formatKubeconfig } from './auth/kubeconfig.ts';
 import { Pki } from './auth/pki.ts';
 import { Tokens } from './auth/tokens.ts';
@@ -80,8 +81,9 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
         options.streaming ??
         (options.kubeletSocket === undefined ? undefined : createStreamingHandler(options.kubeletSocket)),
       upgraded,
-      notReady: () => [],
+      notReady: () => (store.failure === undefined ? [] : ['etcd']),
     };
+    describeStore(options.metrics, store, watches);
     stopControllers = startControllers(env, options, pki.ca.cert);
 
     const plain = makeHttp(api);
@@ -118,6 +120,21 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     await close();
     throw error;
   }
+}
+
+function describeStore(metrics: Metrics, store: Store, watches: Watches): void {
+  const objects = metrics.gauge('apiserver_storage_objects', 'Stored objects by resource.');
+  const log = metrics.gauge('apiserver_storage_log_bytes', 'Bytes of the log since the last snapshot.');
+  const version = metrics.gauge('apiserver_storage_resource_version', 'Version of the last change.');
+  const running = metrics.gauge('apiserver_longrunning_requests', 'Running watches.');
+  metrics.beforeRender(() => {
+    for (const { id, size } of store.collections()) {
+      objects.set(size, { resource: id.startsWith('/') ? id.slice(1) : id.split('/').reverse().join('.') });
+    }
+    log.set(store.logSize);
+    version.set(store.rv);
+    running.set(watches.size, { verb: 'WATCH' });
+  });
 }
 
 function bracket(host: string): string {

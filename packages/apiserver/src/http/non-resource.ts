@@ -77,7 +77,7 @@ function rootPaths(api: Api): string[] {
 
 function serveHealth(api: Api, exchange: Exchange, kind: string, check: string | undefined): void {
   const { response, query } = exchange;
-  const waiting = kind === 'readyz' ? api.notReady() : [];
+  const waiting = kind === 'livez' ? [] : api.notReady();
   const checks = ['ping', 'log', 'etcd', ...(kind === 'readyz' ? ['poststarthook/start-default-objects'] : [])];
   const ok = waiting.length === 0;
   if (check !== undefined) {

@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { failure, type Status, StatusError } from '@weft/kube';
 import { errorMessage, WeftError } from '@weft/plan';
@@ -49,14 +48,24 @@ export async function sendChunks(response: ServerResponse, chunks: Iterable<Buff
     pending.push(chunk);
     size += chunk.length;
     if (size < CHUNK) continue;
-    if (!response.write(Buffer.concat(pending, size))) {
-      await Promise.race([once(response, 'drain'), once(response, 'close')]);
-      if (response.destroyed) return;
-    }
+    if (!response.write(Buffer.concat(pending, size)) && !(await drained(response))) return;
     pending = [];
     size = 0;
   }
   response.end(Buffer.concat(pending, size));
+}
+
+/** False when the reader is gone. */
+function drained(response: ServerResponse): Promise<boolean> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      response.off('drain', done);
+      response.off('close', done);
+      resolve(!response.destroyed);
+    };
+    response.on('drain', done);
+    response.on('close', done);
+  });
 }
 
 export function sendText(

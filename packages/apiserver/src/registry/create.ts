@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { failure, StatusError, statusErrors } from '@weft/kube';
 import { type Tracked, trackFields } from '../apply/managers.ts';
 import { type AnyObject, Stored } from '../store/stored.ts';
-import { admitCreate } from './admission.ts';
+import { admitNamespaced } from './admission.ts';
 import {
   type Call,
   commit,
@@ -38,11 +38,11 @@ export function createObject(
     throw statusErrors.badRequest('resourceVersion should not be set on objects to be created');
   }
   const ctx = strategyContext(env, call.dryRun);
-  strategy.defaults?.(object);
   fillMetadata(env, object, target);
   const generated = !meta.name && meta.generateName ? meta.generateName : undefined;
   if (generated !== undefined) meta.name = generateName(generated);
-  admitCreate(env, target, object, call);
+  strategy.defaults?.(object);
+  admitNamespaced(env, target, object);
   strategy.prepareCreate?.(object, ctx);
   refuseInvalid(target, meta.name ?? '', [
     ...validateMetadata(meta, api.namespaced, strategy.nameRule),

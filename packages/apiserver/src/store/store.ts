@@ -128,6 +128,16 @@ export class Store {
     return { states: events.map(({ event }) => event.current), durable: this.#log.synced() };
   }
 
+  /** Why writes are refused at the moment, if they are. */
+  get failure(): WeftError | undefined {
+    return this.#log.failed;
+  }
+
+  /** Bytes of the log since the last snapshot. */
+  get logSize(): number {
+    return this.#log.size;
+  }
+
   /** Writes a snapshot and drops the log before it. Runs by itself; exported for tests and orderly ends. */
   async compact(): Promise<void> {
     this.#compaction ??= this.#compactNow().finally(() => {
