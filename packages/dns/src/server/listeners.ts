@@ -106,9 +106,12 @@ export class Listener {
     const batch =
       ip === undefined || this.#dgramOnly ? undefined : openBatchSocket(ip.bytes, this.#port, RECEIVE_BUFFER);
     await new Promise<void>((resolve, reject) => {
-      socket.once('error', reject);
+      socket.once('error', (error) => {
+        socket.close();
+        reject(error);
+      });
       socket.bind(batch === undefined ? { address: host, port: this.#port } : { fd: batch.fd }, () => {
-        socket.off('error', reject);
+        socket.removeAllListeners('error');
         resolve();
       });
     });
