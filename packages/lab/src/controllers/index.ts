@@ -7,12 +7,15 @@ import {
 } from '@weft/controllers';
 import type { KubeClient } from '@weft/kube';
 import type { Logger, Metrics } from '@weft/plan';
+import { cronJobController } from './cronjob/controller.ts';
 import { daemonSetController } from './daemonset/controller.ts';
 import { deploymentController } from './deployment/controller.ts';
 import { garbageCollector } from './gc/controller.ts';
+import { jobController } from './job/controller.ts';
 import { nodeLifecycleController } from './node-lifecycle/controller.ts';
 import { replicaSetController } from './replicaset/controller.ts';
 import { scheduler } from './scheduler/controller.ts';
+import { statefulSetController } from './statefulset/controller.ts';
 
 export interface StartWorkloadsOptions {
   readonly client: KubeClient;
@@ -44,6 +47,9 @@ export async function startWorkloads(options: StartWorkloadsOptions): Promise<Ru
     replicaSetController(context),
     deploymentController(context),
     daemonSetController(context),
+    statefulSetController(context),
+    jobController(context),
+    cronJobController(context),
     nodeLifecycleController(context, options),
     garbageCollector(context),
   ];

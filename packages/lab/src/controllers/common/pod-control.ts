@@ -26,12 +26,31 @@ export interface PodControlOptions {
   readonly recorder: EventRecorder;
   readonly writes: OwnWrites;
   readonly kind: OwnerKind;
+  /** Event messages; the default ones are those of ReplicaSets, DaemonSets and Jobs. */
+  readonly words?: PodWords;
 }
+
+/** How a controller speaks of its pods in events. */
+export interface PodWords {
+  created(pod: string, owner: string): string;
+  createFailed(pod: string, owner: string, why: string): string;
+  deleted(pod: string, owner: string): string;
+  deleteFailed(pod: string, owner: string, why: string): string;
+}
+
+const DEFAULT_WORDS: PodWords = {
+  created: (pod) => `Created pod: ${pod}`,
+  createFailed: (_pod, _owner, why) => `Error creating: ${why}`,
+  deleted: (pod) => `Deleted pod: ${pod}`,
+  deleteFailed: (_pod, _owner, why) => `Error deleting: ${why}`,
+};
 
 /** A pod as a template makes it, not yet written. */
 export interface PodDraft {
   /** Exact name; without it one is generated from the owner's. */
   readonly name?: string;
+  /** What a generated name begins with, when it is not the owner's name. */
+  readonly stem?: string;
   readonly template: PodTemplateSpec;
   readonly labels?: Readonly<Record<string, string>>;
   readonly annotations?: Readonly<Record<string, string>>;
@@ -42,9 +61,11 @@ export interface PodDraft {
 /** Creates and deletes pods for a controller, with the events that `kubectl describe` shows of its object. */
 export class PodControl {
   readonly #options: PodControlOptions;
+  readonly #words: PodWords;
 
   constructor(options: PodControlOptions) {
     this.#options = options;
+    this.#words = options.words ?? DEFAULT_WORDS;
   }
 
   /** Creates one pod; a refusal becomes the event FailedCreate and is thrown. */
@@ -57,7 +78,9 @@ export class PodControl {
       apiVersion: 'v1',
       kind: 'Pod',
       metadata: {
-        ...(draft.name === undefined ? { generateName: `${owner.metadata.name}-` } : { name: draft.name }),
+        ...(draft.name === undefined
+          ? { generateName: draft.stem ?? `${owner.metadata.name}-` }
+          : { name: draft.name }),
         ...(owner.metadata.namespace === undefined ? {} : { namespace: owner.metadata.namespace }),
         labels,
         ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
@@ -69,12 +92,14 @@ export class PodControl {
     try {
       const created = await client.create(resources.pods, pod);
       writes.wrote(key, pods, created);
-      recorder.event({ ...owner, ...kind }, 'Normal', 'SuccessfulCreate', `Created pod: ${created.metadata.name}`);
+      const message = this.#words.created(created.metadata.name, owner.metadata.name);
+      recorder.event({ ...owner, ...kind }, 'Normal', 'SuccessfulCreate', message);
       return created;
     } catch (error) {
       // A namespace that is being deleted takes no pods; its controllers are about to go as well.
       if (!isTerminating(error)) {
-        recorder.event({ ...owner, ...kind }, 'Warning', 'FailedCreate', `Error creating: ${errorMessage(error)}`);
+        const message = this.#words.createFailed(draft.name ?? '', owner.metadata.name, errorMessage(error));
+        recorder.event({ ...owner, ...kind }, 'Warning', 'FailedCreate', message);
       }
       throw error;
     }
@@ -87,13 +112,13 @@ export class PodControl {
       await client.delete(resources.pods, namespace, name, uid === undefined ? {} : { uid });
     } catch (error) {
       if (!isStatus(error, 'NotFound')) {
-        const message = `Error deleting: ${errorMessage(error)}`;
+        const message = this.#words.deleteFailed(name, owner.metadata.name, errorMessage(error));
         recorder.event({ ...owner, ...kind }, 'Warning', 'FailedDelete', message);
         throw error;
       }
     }
     writes.deleted(key, pods, objectKey(pod), uid);
-    recorder.event({ ...owner, ...kind }, 'Normal', 'SuccessfulDelete', `Deleted pod: ${name}`);
+    recorder.event({ ...owner, ...kind }, 'Normal', 'SuccessfulDelete', this.#words.deleted(name, owner.metadata.name));
   }
 }
 
