@@ -5,7 +5,7 @@ import { decodeProtobuf } from '../schema/index.ts';
 import { mediaType } from './negotiate.ts';
 
 /** The limit of kube-apiserver (`MaxRequestBodyBytes`). */
-export const MAX_BODY = 3 * 1024 * 1024;
+const MAX_BODY = 3 * 1024 * 1024;
 
 /** Reads a request's body. Throws 413 above the limit; the rest is then read and dropped, so that the answer arrives. */
 export function readBody(request: IncomingMessage): Promise<Buffer> {
@@ -53,7 +53,7 @@ export async function decodeBody(body: Buffer, contentType: string | undefined):
   }
 }
 
-export function parseJsonBody(body: Buffer): DecodedBody {
+function parseJsonBody(body: Buffer): DecodedBody {
   const text = body.toString('utf8');
   try {
     return { value: JSON.parse(text) as unknown, text };

@@ -102,7 +102,7 @@ function logRequest(
   });
 }
 
-export function splitUrl(url: string): { path: string; query: URLSearchParams } {
+function splitUrl(url: string): { path: string; query: URLSearchParams } {
   const at = url.indexOf('?');
   return at < 0
     ? { path: url, query: new URLSearchParams() }

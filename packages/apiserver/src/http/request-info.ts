@@ -1,6 +1,6 @@
 import { statusErrors } from '@weft/kube';
 
-export type Verb = 'get' | 'list' | 'watch' | 'create' | 'update' | 'patch' | 'delete' | 'deletecollection';
+type Verb = 'get' | 'list' | 'watch' | 'create' | 'update' | 'patch' | 'delete' | 'deletecollection';
 
 /** What a URL of the API asks for (apiserver/pkg/endpoints/request.RequestInfo). */
 export interface RequestInfo {

@@ -122,13 +122,7 @@ export async function readObject(
 }
 
 /** Answers a write once it is durable. */
-export async function sendResult(
-  api: Api,
-  exchange: Exchange,
-  resource: Resource,
-  result: Result,
-  call: Call,
-): Promise<void> {
+async function sendResult(api: Api, exchange: Exchange, resource: Resource, result: Result, call: Call): Promise<void> {
   await result.durable;
   addWarnings(exchange.response, call.warnings);
   sendState(exchange, viewOf(api, exchange, resource), result.created ? 201 : 200, result.state);

@@ -107,7 +107,7 @@ export function report(
  * Drops, in place, fields that the type does not have, and what Go takes for "not given": nulls, and empty lists and
  * maps (`omitempty`).
  */
-export function prune(value: unknown, typeName: string): void {
+function prune(value: unknown, typeName: string): void {
   pruneValue(value, { kind: 'ref', type: typeName });
 }
 

@@ -87,7 +87,7 @@ export function parseVersion(text: string | null): number | undefined {
 }
 
 /** The answer to a version from the future: the store was replaced, or the client is confused. */
-export function versionTooLarge(asked: number, current: number): StatusError {
+function versionTooLarge(asked: number, current: number): StatusError {
   return new StatusError(
     failure(
       'Timeout',

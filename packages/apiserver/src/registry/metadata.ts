@@ -25,7 +25,7 @@ const invalid = (field: string, value: unknown, why: string): FieldError => ({
 });
 
 /** Why a name breaks the rule of its kind; empty when it does not. */
-export function nameProblems(name: string, rule: KindStrategy['nameRule']): string[] {
+function nameProblems(name: string, rule: KindStrategy['nameRule']): string[] {
   const out: string[] = [];
   const check = (limit: number, pattern: RegExp, why: string): void => {
     if (name.length > limit) out.push(`must be no more than ${limit} characters`);

@@ -20,7 +20,7 @@ const OPS = ['put', 'delete', 'mark'] as const;
 const HEADER = 8;
 const FIXED = 1 + 8 + 2;
 /** No object comes near it: requests are limited to 3 MB. A length above it is garbage, not a record. */
-export const MAX_PAYLOAD = 64 * 1024 * 1024;
+const MAX_PAYLOAD = 64 * 1024 * 1024;
 const NO_JSON = Buffer.alloc(0);
 
 /** Encodes a record. Throws WeftError `STORE_KEY_TOO_LONG` for a key over 65,535 bytes. */
