@@ -85,6 +85,7 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
     log,
     ownMounts: options.ownMounts ?? true,
     onExit: (container) => workers.get(container.labels.uid ?? '')?.containerEnded(container),
+    onSandboxLost: (sandbox) => workers.get(sandbox.uid)?.wake(),
   });
   const capacity = nodeCapacity(dataDir);
   const context: NodeContext = {

@@ -30,9 +30,11 @@ export interface RuntimeOptions {
   readonly ownMounts: boolean;
   /** Called once for every container that ends, also for those that ended while the node was down. */
   readonly onExit?: (container: Container) => void;
+  /** Called once for a sandbox that is not usable any more, because its pause process has ended by itself. */
+  readonly onSandboxLost?: (sandbox: Sandbox) => void;
 }
 
-/** Time between looks for containers that ended without a word, in milliseconds. */
+/** Time between looks for containers and sandboxes that ended without a word, in milliseconds. */
 const LOST_CHECK_MS = 5000;
 
 /**
@@ -66,6 +68,7 @@ export class Runtime {
       network: options.network,
       tools: this.tools,
       log: options.log,
+      onLost: (sandbox) => options.onSandboxLost?.(sandbox),
     });
     this.containers = new Containers({
       dir: join(state, 'containers'),
@@ -84,7 +87,10 @@ export class Runtime {
     const runtime = new Runtime(options);
     await runtime.#clearHalfMade(options.runDir);
     runtime.containers.start();
-    runtime.#timer = setInterval(() => runtime.containers.checkLost(), LOST_CHECK_MS);
+    runtime.#timer = setInterval(() => {
+      runtime.containers.checkLost();
+      runtime.sandboxes.checkLost();
+    }, LOST_CHECK_MS);
     runtime.#timer.unref();
     return runtime;
   }

@@ -50,8 +50,19 @@ export class Sandboxes {
   readonly #tools: Tools;
   readonly #log: Logger;
   readonly #all = new Map<string, Sandbox>();
+  readonly #onLost: (sandbox: Sandbox) => void;
+  readonly #lost = new Set<string>();
 
-  constructor(options: { dir: string; netnsDir: string; network: PodNetwork; tools: Tools; log: Logger }) {
+  /** `onLost` is called once for a sandbox whose pause process has ended by itself. */
+  constructor(options: {
+    dir: string;
+    netnsDir: string;
+    network: PodNetwork;
+    tools: Tools;
+    log: Logger;
+    onLost: (sandbox: Sandbox) => void;
+  }) {
+    this.#onLost = options.onLost;
     this.#dir = options.dir;
     this.#netnsDir = options.netnsDir;
     this.#network = options.network;
@@ -73,6 +84,15 @@ export class Sandboxes {
   /** True while the sandbox is complete and its pause process runs. */
   isReady(sandbox: Sandbox): boolean {
     return sandbox.state === 'ready' && sandbox.pause !== undefined && isAlive(sandbox.pause);
+  }
+
+  /** Looks for sandboxes whose pause process has ended. */
+  checkLost(): void {
+    for (const sandbox of this.#all.values()) {
+      if (sandbox.state !== 'ready' || this.#lost.has(sandbox.id) || this.isReady(sandbox)) continue;
+      this.#lost.add(sandbox.id);
+      this.#onLost(sandbox);
+    }
   }
 
   /** Directory for what belongs to one sandbox. */
@@ -143,6 +163,7 @@ export class Sandboxes {
     }
     await rm(this.dirOf(id), { recursive: true, force: true });
     this.#all.delete(id);
+    this.#lost.delete(id);
   }
 
   #put(sandbox: Sandbox): void {
@@ -199,6 +220,7 @@ export class Sandboxes {
         const id = pid === undefined ? undefined : identify(pid);
         child.stdout?.destroy();
         child.stderr?.destroy();
+        child.once('exit', () => this.checkLost());
         if (id === undefined) fail('it ended at once');
         else resolve(id);
       });
