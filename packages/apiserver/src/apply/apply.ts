@@ -96,7 +96,8 @@ function readConfig(resource: Resource, request: ApplyRequest): AnyObject {
 
 function untyped(resource: Resource, request: ApplyRequest, why: string): StatusError {
   const { namespace = '', name } = request;
-  const message = `failed to create typed patch object (${namespace}/${name}; ${resource.apiVersion}, Kind=${resource.api.kind}): ${why}`;
+  const { group, version, kind } = resource.api;
+  const message = `failed to create typed patch object (${namespace}/${name}; ${group}/${version}, Kind=${kind}): ${why}`;
   const status: Status = { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message, code: 500 };
   return new StatusError(status);
 }

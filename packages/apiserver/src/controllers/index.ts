@@ -3,7 +3,7 @@ import type { ApiServerOptions } from '../options.ts';
 import type { Env } from '../registry/context.ts';
 import { expireEvents } from './events.ts';
 import { ensureKubernetesService } from './kubernetes-service.ts';
-import { emptyNamespace, ensureNamespaces, fillNamespace } from './namespaces.ts';
+import { emptyNamespace, ensureNamespaces, ensurePriorityClasses, fillNamespace } from './namespaces.ts';
 import { WorkQueue } from './queue.ts';
 
 const EVENT_SWEEP_MS = 60_000;
@@ -23,6 +23,7 @@ export function startControllers(env: Env, options: ApiServerOptions, caPem: str
     });
 
   ensureNamespaces(env);
+  ensurePriorityClasses(env);
   const stopCustom = serveCustomResources(env, (key, run) => queue.add(key, run));
   for (const state of env.store.collection('/namespaces').list()) {
     fillNamespace(env, state.key, caPem);

@@ -16,6 +16,24 @@ export function ensureNamespaces(env: Env): void {
   }
 }
 
+/** The priority classes that every cluster has. */
+export function ensurePriorityClasses(env: Env): void {
+  const classes: [name: string, value: number, description: string][] = [
+    ['system-cluster-critical', 2_000_000_000, 'must not be scheduled away from, but may move to another node'],
+    ['system-node-critical', 2_000_001_000, 'must not move from its node'],
+  ];
+  for (const [name, value, description] of classes) {
+    ensure(env, builtin(env, 'scheduling.k8s.io', 'v1', 'priorityclasses'), {
+      apiVersion: 'scheduling.k8s.io/v1',
+      kind: 'PriorityClass',
+      metadata: { name },
+      value,
+      description: `A pod that ${description}.`,
+      preemptionPolicy: 'PreemptLowerPriority',
+    });
+  }
+}
+
 /** What every living namespace holds: the ServiceAccount `default` and the CA certificate for its pods. */
 export function fillNamespace(env: Env, name: string, caPem: string): void {
   const namespace = env.store.collection('/namespaces').get(name);

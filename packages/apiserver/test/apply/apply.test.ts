@@ -134,7 +134,7 @@ describe('server-side apply', () => {
     const { code, body } = await apply(`${MAPS}/a10`, { ...configMap('a10'), foo: { bar: 1 } });
     expect([code, body.message]).toEqual([
       500,
-      'failed to create typed patch object (default/a10; v1, Kind=ConfigMap): .foo: field not declared in schema',
+      'failed to create typed patch object (default/a10; /v1, Kind=ConfigMap): .foo: field not declared in schema',
     ]);
   });
 
