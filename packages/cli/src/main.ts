@@ -90,6 +90,11 @@ image
   .addOption(outputOption())
   .action(async (options) => (await import('./commands/image.ts')).imageList(options));
 
+image
+  .command('prepare', { hidden: true })
+  .requiredOption('--dir <dir>')
+  .action(async (options) => (await import('./commands/image.ts')).imagePrepare(options));
+
 program
   .command('dns')
   .description('the DNS server, with the command line of CoreDNS')

@@ -1,2 +1,2 @@
-export { prepareImages } from './cluster/self-image.ts';
+export { imagesReady, prepareImages } from './cluster/self-image.ts';
 export { Supervisor, type SupervisorOptions } from './cluster/supervisor.ts';

@@ -46,6 +46,11 @@ export async function dns(args: readonly string[]): Promise<void> {
     ...(conf === undefined ? {} : { corefile: { path: conf } }),
     ...(port === undefined ? {} : { port }),
   });
-  process.on('SIGUSR1', () => void server.reload());
-  for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => void server.close());
+  const log = processLogger('dns');
+  process.on('SIGUSR1', () => {
+    // A bad Corefile leaves the old one in effect.
+    server.reload().catch((error: unknown) => log.error('cannot reload', { error }));
+  });
+  process.once('SIGTERM', () => void server.close({ lameduck: true }));
+  process.once('SIGINT', () => void server.close({ lameduck: false }));
 }

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { clusterPaths } from '@weft/lab';
 import { ImageStore, loadImages } from '@weft/lab/images';
 import { WeftError } from '@weft/plan';
-import { hostContext } from '../context.ts';
+import { distDir, hostContext } from '../context.ts';
 import { createOutput, table } from '../output.ts';
 
 function openStore(): ImageStore {
@@ -31,4 +31,10 @@ export async function imageList(options: { readonly output?: string }): Promise<
     `${(i.size / 1e6).toFixed(1)} MB`,
   ]);
   for (const line of table(['IMAGE', 'SOURCE', 'ID', 'SIZE'], rows)) out.line(line);
+}
+
+/** Makes the images that every cluster starts with; prints what it did. */
+export async function imagePrepare(options: { readonly dir: string }): Promise<void> {
+  const { prepareImages } = await import('@weft/lab/supervisor');
+  process.stdout.write(`${await prepareImages(options.dir, distDir, process.execPath)}\n`);
 }

@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { loadCluster } from '@weft/lab';
-import { prepareImages, Supervisor } from '@weft/lab/supervisor';
+import { imagesReady, Supervisor } from '@weft/lab/supervisor';
 import { distDir, hostContext, processLogger, selfCommand } from '../context.ts';
 
 /** The cluster's first Weft process; see Supervisor. */
@@ -10,7 +12,12 @@ export async function superviseCluster(name: string): Promise<void> {
     config,
     paths,
     self: selfCommand(),
-    prepareImages: () => prepareImages(paths.imagesDir, distDir, process.execPath),
+    prepareImages: async () => {
+      if (await imagesReady(paths.imagesDir, distDir, process.execPath)) return 'in store';
+      // In a process of its own: it holds whole images in memory, which this one would never give back.
+      const [file, ...args] = [...selfCommand(), 'image', 'prepare', '--dir', paths.imagesDir] as [string, ...string[]];
+      return (await promisify(execFile)(file, args)).stdout.trim();
+    },
     corefile: (await import('@weft/dns')).defaultCorefile({ zone: config.clusterDomain }),
     log,
   });

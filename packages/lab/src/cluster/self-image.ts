@@ -93,6 +93,15 @@ export async function ensureSelfImage(
   return { image, made: true };
 }
 
+/** True when every image that a cluster starts with is in the store, unpacked and up to date. Cheap. */
+export async function imagesReady(imagesDir: string, distDir: string, nodePath: string): Promise<boolean> {
+  const { builtinReady, BUILTIN_IMAGES, ImageStore } = await import('../images/index.ts');
+  const store = ImageStore.open(imagesDir);
+  const self = store.find(SELF_IMAGE);
+  if (self?.config.config?.Labels?.[FINGERPRINT_LABEL] !== fingerprint(nodePath, distDir)) return false;
+  return (await Promise.all(BUILTIN_IMAGES.map((name) => builtinReady(store, name)))).every((i) => i !== undefined);
+}
+
 /** Makes sure that the images a cluster starts with are in the store and unpacked. Returns what was done, for people. */
 export async function prepareImages(imagesDir: string, distDir: string, nodePath: string): Promise<string> {
   const { ensureBuiltin, BUILTIN_IMAGES, ImageStore } = await import('../images/index.ts');

@@ -227,6 +227,13 @@ async function isFresh(stampFile: string): Promise<boolean> {
   }
 }
 
+/** The image of that name if it need not be made (again). */
+export async function builtinReady(store: ImageStore, name: BuiltinName): Promise<StoredImage | undefined> {
+  const found = store.find(name);
+  if (found === undefined || found.source !== 'built') return found;
+  return (await isFresh(join(store.dir, 'built', `${name}.json`))) ? found : undefined;
+}
+
 /**
  * The image `docker.io/library/<name>:latest` made from this machine's Debian packages; made at the first call and
  * again when a file it was made from changes. An image of that name which was pulled or loaded is left alone.
@@ -234,10 +241,7 @@ async function isFresh(stampFile: string): Promise<boolean> {
  */
 export async function ensureBuiltin(store: ImageStore, name: BuiltinName): Promise<StoredImage> {
   const stampFile = join(store.dir, 'built', `${name}.json`);
-  const ready = async (): Promise<StoredImage | undefined> => {
-    const found = store.find(name);
-    return found !== undefined && (found.source !== 'built' || (await isFresh(stampFile))) ? found : undefined;
-  };
+  const ready = (): Promise<StoredImage | undefined> => builtinReady(store, name);
   const found = await ready();
   if (found !== undefined) return found;
   await mkdir(join(store.dir, 'built'), { recursive: true });

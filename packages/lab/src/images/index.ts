@@ -1,4 +1,4 @@
-export { BUILTIN_IMAGES, builtinFor, type BuiltinName, ensureBuiltin } from './builtin.ts';
+export { BUILTIN_IMAGES, builtinFor, type BuiltinName, builtinReady, ensureBuiltin } from './builtin.ts';
 export { ensureImage, type EnsureOptions, ImageError, type ImageResult, type PullPolicy } from './images.ts';
 export { loadImages } from './load.ts';
 export type { Descriptor, ImageConfig, ImageManifest, ImageRunConfig } from './oci.ts';
