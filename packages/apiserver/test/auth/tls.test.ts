@@ -203,6 +203,7 @@ describe('a port that is taken', () => {
       message: expect.stringContaining(`127.0.0.1:${server.server.port}`),
       hint: expect.stringContaining('another port'),
     });
+    await second.stop();
     // Nothing is left of the attempt: the directory can be used again.
     const third = new TestServer();
     await third.start();

@@ -41,7 +41,10 @@ async function storeFigures(): Promise<void> {
     }
     await Promise.all(waiting);
     waiting = [];
-    row(`store: writes per second, 1.2 kB objects, 100 at a time, ${durability}`, (count / (ms(from) / 1000)).toFixed(0));
+    row(
+      `store: writes per second, 1.2 kB objects, 100 at a time, ${durability}`,
+      (count / (ms(from) / 1000)).toFixed(0),
+    );
     await store.close();
     const reload = performance.now();
     const again = new Store({ directory: join(directory, durability), durability, log: silentLogger });
@@ -52,10 +55,16 @@ async function storeFigures(): Promise<void> {
 
 const agent = new Agent({ keepAlive: true, maxSockets: 32 });
 
-function call(socketPath: string, method: string, path: string, body?: object): Promise<{ code: number; bytes: number }> {
+function call(
+  socketPath: string,
+  method: string,
+  path: string,
+  body?: object,
+): Promise<{ code: number; bytes: number }> {
   const payload = body === undefined ? undefined : JSON.stringify(body);
   return new Promise((resolve, reject) => {
-    const headers = payload === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(payload) };
+    const headers =
+      payload === undefined ? {} : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(payload) };
     const req = request({ socketPath, agent, method, path, headers }, (res) => {
       let bytes = 0;
       res.on('data', (chunk: Buffer) => {
@@ -95,7 +104,10 @@ async function serverFigures(): Promise<void> {
     while (next < count) await call(options.unixPath, 'POST', path, pod(next++));
   };
   await Promise.all(Array.from({ length: 16 }, client));
-  row('server: pods created per second over HTTP, 16 clients, fsync (client in the same process)', (count / (ms(from) / 1000)).toFixed(0));
+  row(
+    'server: pods created per second over HTTP, 16 clients, fsync (client in the same process)',
+    (count / (ms(from) / 1000)).toFixed(0),
+  );
   for (let i = 0; i < 2; i++) {
     from = performance.now();
     const { bytes } = await call(options.unixPath, 'GET', path);
@@ -104,13 +116,16 @@ async function serverFigures(): Promise<void> {
   const latencies: number[] = [];
   const waiting = new Map<string, number>();
   const watching = new Promise<() => void>((resolve) => {
-    const req = request({ socketPath: options.unixPath, path: `${path}?watch=true&resourceVersion=0&labelSelector=probe` }, (res) => {
-      res.on('data', (chunk: Buffer) => {
-        const name = /"name":"(probe-\d+)"/.exec(chunk.toString())?.[1] ?? '';
-        latencies.push(ms(waiting.get(name) ?? Number.NaN));
-      });
-      resolve(() => req.destroy());
-    });
+    const req = request(
+      { socketPath: options.unixPath, path: `${path}?watch=true&resourceVersion=0&labelSelector=probe` },
+      (res) => {
+        res.on('data', (chunk: Buffer) => {
+          const name = /"name":"(probe-\d+)"/.exec(chunk.toString())?.[1] ?? '';
+          latencies.push(ms(waiting.get(name) ?? Number.NaN));
+        });
+        resolve(() => req.destroy());
+      },
+    );
     req.end();
   });
   const stop = await watching;
@@ -121,10 +136,16 @@ async function serverFigures(): Promise<void> {
     await call(options.unixPath, 'POST', path, object);
   }
   latencies.sort((a, b) => a - b);
-  row('server: request sent to event received, p50 / p95', `${latencies[150]?.toFixed(2)} / ${latencies[285]?.toFixed(2)} ms`);
+  row(
+    'server: request sent to event received, p50 / p95',
+    `${latencies[150]?.toFixed(2)} / ${latencies[285]?.toFixed(2)} ms`,
+  );
   stop();
   globalThis.gc?.();
-  row(`server: memory with ${count} pods of 2 kB (client in the same process)`, `${(process.memoryUsage().rss / 1e6).toFixed(0)} MB`);
+  row(
+    `server: memory with ${count} pods of 2 kB (client in the same process)`,
+    `${(process.memoryUsage().rss / 1e6).toFixed(0)} MB`,
+  );
   await server.close();
   agent.destroy();
 }

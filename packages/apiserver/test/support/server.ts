@@ -55,7 +55,7 @@ export class TestServer {
   }
 
   async stop(): Promise<void> {
-    await this.server.close();
+    await this.server?.close();
     rmSync(this.directory, { recursive: true, force: true });
   }
 
