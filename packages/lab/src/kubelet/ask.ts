@@ -10,7 +10,7 @@ const MAX_BODY = 10 * 1024;
 const MAX_REDIRECTS = 10;
 
 /** The number of a port that is given by number or by the name of one of the container's ports. */
-export function portNumber(port: IntOrString, container: Container): number | undefined {
+function portNumber(port: IntOrString, container: Container): number | undefined {
   if (typeof port === 'number') return port;
   const named = container.ports?.find((p) => p.name === port)?.containerPort;
   if (named !== undefined) return named;
@@ -107,7 +107,7 @@ export async function askHttp(action: HTTPGetAction, context: AskContext, timeou
   }
 }
 
-export function askTcp(action: TCPSocketAction, context: AskContext, timeoutMs: number): Promise<ProbeResult> {
+function askTcp(action: TCPSocketAction, context: AskContext, timeoutMs: number): Promise<ProbeResult> {
   const port = portNumber(action.port, context.container);
   if (port === undefined) return Promise.resolve({ ok: false, message: `couldn't find port: ${action.port}` });
   const host = action.host || context.podIP;

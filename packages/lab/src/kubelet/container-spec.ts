@@ -42,7 +42,7 @@ export function terminationLog(podDir: string, name: string, attempt: number): s
   return join(podDir, 'containers', name, `${attempt}.termination`);
 }
 
-export function logPath(logDir: string, name: string, attempt: number): string {
+function logPath(logDir: string, name: string, attempt: number): string {
   return join(logDir, name, `${attempt}.log`);
 }
 

@@ -9,7 +9,7 @@ export interface PodAddresses {
 }
 
 /** A map as Kubernetes writes it into a downward API file: `key="value"` lines, sorted. */
-export function formatMap(map: Readonly<Record<string, string>> | undefined): string {
+function formatMap(map: Readonly<Record<string, string>> | undefined): string {
   return Object.entries(map ?? {})
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([key, value]) => `${key}=${JSON.stringify(value)}`)

@@ -1,2 +1,1 @@
-export { type Kubelet, type KubeletOptions, startKubelet } from './kubelet.ts';
-export { KUBELET_VERSION } from './node-status.ts';
+export { startKubelet } from './kubelet.ts';

@@ -9,7 +9,7 @@ import { goArch } from '../images/oci.ts';
 const run = promisify(execFile);
 
 /** Kubernetes version whose behaviour the lab follows. */
-export const KUBELET_VERSION = 'v1.33.0+weft';
+const KUBELET_VERSION = 'v1.33.0+weft';
 /** Not a limit of the lab; the scheduler counts no resources. */
 const MAX_PODS = '500';
 

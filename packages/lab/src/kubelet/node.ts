@@ -9,7 +9,7 @@ const LEASE_MS = 10_000;
 const LEASE_SECONDS = 40;
 /** A status that does not change is written this often (kubelet's nodeStatusReportFrequency). */
 const REPORT_MS = 300_000;
-const CHECK_MS = 5000;
+const CHECK_MS = 2000;
 /** Until the network is ready for the first time. */
 const EAGER_CHECK_MS = 20;
 const EAGER_FOR_MS = 10_000;

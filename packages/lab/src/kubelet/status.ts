@@ -117,7 +117,7 @@ function containerStatus(input: StatusInput, def: ContainerDef, init: boolean): 
 }
 
 /** The phase of a pod from the states of its containers (kubelet's getPhase). */
-export function podPhase(
+function podPhase(
   pod: Pod,
   inits: readonly ContainerStatus[],
   mains: readonly ContainerStatus[],

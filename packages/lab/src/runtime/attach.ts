@@ -1,5 +1,4 @@
 import { closeSync, constants, openSync, write, writeSync } from 'node:fs';
-import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { connectSeqpacket } from './seqpacket.ts';
@@ -19,20 +18,16 @@ export function attachStdin(bundle: string): Writable {
     closed = true;
   };
   const stream = new Writable({
-    // A packet that the monitor cannot take yet must not block the loop: the write happens in the thread pool.
+    // A packet that the monitor cannot take yet must not block the loop: the writes happen in the thread pool.
     write(chunk: Buffer, _encoding, done) {
-      void (async () => {
-        for (let at = 0; at < chunk.length; at += PACKET) {
-          await new Promise<void>((resolve, reject) => {
-            write(fd, chunk, at, Math.min(PACKET, chunk.length - at), null, (error) =>
-              error ? reject(error) : resolve(),
-            );
-          });
-        }
-      })().then(
-        () => done(),
-        (error: Error) => done(error),
-      );
+      const next = (at: number): void => {
+        if (at >= chunk.length) return done();
+        write(fd, chunk, at, Math.min(PACKET, chunk.length - at), null, (error, written) => {
+          if (error) done(error);
+          else next(at + written);
+        });
+      };
+      next(0);
     },
     final(done) {
       close();
@@ -59,15 +54,5 @@ export function resizeTerminal(bundle: string, columns: number, rows: number): v
     writeSync(fd, `1 ${rows} ${columns}\n`);
   } finally {
     closeSync(fd);
-  }
-}
-
-/** Has the monitor close its log file and open it anew, after it was renamed. */
-export async function reopenLog(bundle: string): Promise<void> {
-  const handle = await open(join(bundle, 'ctl'), constants.O_WRONLY | constants.O_NONBLOCK);
-  try {
-    await handle.write('2 0 0\n');
-  } finally {
-    await handle.close();
   }
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isKernelError, MNT_DETACH, mount, umount2 } from '@weft/kernel';
@@ -7,7 +7,15 @@ import type { StoredImage } from '../images/index.ts';
 import { createWithConmon, releaseContainer } from './conmon.ts';
 import { type Exit, Exits } from './exits.ts';
 import { newId, readRecords, writeRecord } from './files.ts';
-import { identify, isAlive, namespaceOf, type ProcessId, processesInMountNs, signalProcess } from './process.ts';
+import {
+  identify,
+  isAlive,
+  namespaceOf,
+  type ProcessId,
+  processesInMountNs,
+  runsProgram,
+  signalProcess,
+} from './process.ts';
 import type { Sandbox } from './sandbox.ts';
 import { type ContainerMount, runtimeSpec } from './spec.ts';
 import type { Tools } from './tools.ts';
@@ -51,7 +59,7 @@ export interface Container {
   readonly startedAt?: number;
   readonly finishedAt?: number;
   readonly exitCode?: number;
-  /** Why it ended when the exit code does not say: `StartError`, `ContainerStatusUnknown`. */
+  /** Why it ended when the exit code does not say: `StartError`, `Unknown`. */
   readonly reason?: string;
   readonly message?: string;
   readonly process?: ProcessId;
@@ -314,8 +322,8 @@ export class Containers {
   }
 
   /**
-   * Finds containers that ended without their monitor's word (the monitor was killed, the machine restarted): after a
-   * few seconds of grace for the monitor they count as ended with code 137, as the kubelet has it.
+   * Finds containers that ended without their monitor's word: it was killed, or the machine was restarted. They count
+   * as ended with code 255 and reason Unknown, as containerd has it. A monitor that still runs gets time to speak.
    */
   checkLost(): void {
     this.#exits.scan();
@@ -325,17 +333,14 @@ export class Containers {
         this.#missing.delete(container.id);
         continue;
       }
-      const since = this.#missing.get(container.id);
-      if (since === undefined) this.#missing.set(container.id, now);
-      else if (now - since >= LOST_MS) {
-        this.#missing.delete(container.id);
-        this.#finish(container, {
-          exitCode: 137,
-          finishedAt: now,
-          reason: 'ContainerStatusUnknown',
-          message: 'The container could not be located when the pod was terminated',
-        });
-      }
+      const since = this.#missing.get(container.id) ?? now;
+      this.#missing.set(container.id, since);
+      if (isMonitorAlive(this.bundleOf(container.id)) && now - since < LOST_MS) continue;
+      this.#missing.delete(container.id);
+      // The last thing it did may have been to write the exit code.
+      const exit = this.#exits.read(container.id);
+      if (exit !== undefined) this.#ended(container.id, exit);
+      else this.#finish(container, { exitCode: 255, finishedAt: now, reason: 'Unknown' });
     }
   }
 
@@ -390,6 +395,14 @@ export class Containers {
     if (container === undefined)
       throw new WeftError({ code: 'NO_SUCH_CONTAINER', message: `no such container: ${id}` });
     return container;
+  }
+}
+
+function isMonitorAlive(bundle: string): boolean {
+  try {
+    return runsProgram(Number(readFileSync(join(bundle, 'conmon.pid'), 'utf8')), 'conmon');
+  } catch {
+    return false;
   }
 }
 

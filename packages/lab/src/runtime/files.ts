@@ -18,7 +18,7 @@ export function writeRecord(path: string, value: unknown): void {
 }
 
 /** Reads a record; undefined when it is absent or was cut off by a full disk. */
-export function readRecord<T>(path: string): T | undefined {
+function readRecord<T>(path: string): T | undefined {
   try {
     return JSON.parse(readFileSync(path, 'utf8')) as T;
   } catch {

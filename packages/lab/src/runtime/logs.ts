@@ -12,7 +12,7 @@ export interface LogRecord {
 }
 
 /** Reads one line (without its newline) of a CRI log; undefined when it is not one. */
-export function parseLogLine(line: Buffer): LogRecord | undefined {
+function parseLogLine(line: Buffer): LogRecord | undefined {
   const a = line.indexOf(0x20);
   const b = line.indexOf(0x20, a + 1);
   const c = line.indexOf(0x20, b + 1);

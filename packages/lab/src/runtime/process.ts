@@ -36,6 +36,17 @@ export function isAlive(id: ProcessId): boolean {
   return fields !== undefined && fields[0] !== 'Z' && fields[0] !== 'X' && id.start === `${bootId()}/${fields[19]}`;
 }
 
+/** True while a process of that number runs the program of that name. */
+export function runsProgram(pid: number, name: string): boolean {
+  const state = stat(pid)?.[0];
+  if (state === undefined || state === 'Z' || state === 'X') return false;
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8') === `${name}\n`;
+  } catch {
+    return false;
+  }
+}
+
 /** Sends a signal if that very process still runs. True when it was sent. */
 export function signalProcess(id: ProcessId, signal: NodeJS.Signals | number): boolean {
   if (!isAlive(id)) return false;

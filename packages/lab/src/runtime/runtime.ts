@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
-import { MNT_DETACH, mount, NetNs, umount2 } from '@weft/kernel';
+import { mount, NetNs } from '@weft/kernel';
 import { errorMessage, type Logger } from '@weft/plan';
 import type { ImageStore, StoredImage } from '../images/index.ts';
 import { attachStdin, resizeTerminal } from './attach.ts';
@@ -199,17 +199,4 @@ function hideCgroups(log: Logger): void {
   } catch (error) {
     log.debug('cgroups stay in view', { error: errorMessage(error) });
   }
-}
-
-/** Unmounts what a node left mounted below a directory, deepest first. For the end of a cluster. */
-export function unmountBelow(dir: string): void {
-  const targets = readFileSync('/proc/self/mounts', 'utf8')
-    .split('\n')
-    .map((line) =>
-      (line.split(' ')[1] ?? '').replace(/\\(\d{3})/g, (_, octal: string) =>
-        String.fromCharCode(Number.parseInt(octal, 8)),
-      ),
-    )
-    .filter((target) => target.startsWith(`${dir}/`));
-  for (const target of targets.reverse()) umount2(target, MNT_DETACH);
 }

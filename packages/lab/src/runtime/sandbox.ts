@@ -1,5 +1,5 @@
 import { spawn, type SpawnOptions } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync, statfsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isKernelError, MNT_DETACH, mount, NetNs, spawnInNetNs, umount2, writeSysctl } from '@weft/kernel';
@@ -147,6 +147,8 @@ export class Sandboxes {
     if (sandbox === undefined) return;
     if (sandbox.state === 'ready') this.#put({ ...sandbox, state: 'stopped' });
     if (!sandbox.hostNetwork) {
+      // After a restart of the machine the file is there and the namespace is not.
+      if (!isNamespaceFile(sandbox.netnsPath)) rmSync(sandbox.netnsPath, { force: true });
       await this.#network.teardown(requestOf(sandbox));
       NetNs.remove(sandbox.netnsPath);
     }
@@ -225,6 +227,16 @@ export class Sandboxes {
         else resolve(id);
       });
     });
+  }
+}
+
+const NSFS_MAGIC = 0x6e736673;
+
+function isNamespaceFile(path: string): boolean {
+  try {
+    return statfsSync(path).type === NSFS_MAGIC;
+  } catch {
+    return false;
   }
 }
 

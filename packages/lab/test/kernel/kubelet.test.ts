@@ -434,4 +434,31 @@ describe('when the node process is killed', () => {
     expect(existsSync(kubelet)).toBe(true);
     await new Promise<void>((resolve, reject) => connect(kubelet).once('connect', resolve).once('error', reject));
   });
+
+  it('and the machine with it, pods start anew on the same records', async () => {
+    await create('again', [busybox()]);
+    const before = await ready('again');
+    await host.kill();
+    const pids = (kind: string, field: 'pause' | 'process'): number[] =>
+      readdirSync(join(dir, 'data/runtime', kind)).map((id) => {
+        const file = join(dir, 'data/runtime', kind, id, kind === 'sandboxes' ? 'sandbox.json' : 'container.json');
+        return (JSON.parse(readFileSync(file, 'utf8')) as Record<string, { pid: number }>)[field]?.pid ?? 0;
+      });
+    const monitors = readdirSync(join(dir, 'data/runtime/containers')).map((id) =>
+      Number(readFileSync(join(dir, 'data/runtime/containers', id, 'conmon.pid'), 'utf8')),
+    );
+    // Monitors first: whoever is left cannot tell how the others ended.
+    for (const pid of [...monitors, ...pids('containers', 'process'), ...pids('sandboxes', 'pause')])
+      process.kill(pid, 'SIGKILL');
+    enclosure.close();
+    enclosure = await Enclosure.open();
+    host = await start();
+    const after = await until('again', (p) => isReady(p) && (state(p)?.restartCount ?? 0) === 1);
+    expect(state(after)?.lastState?.terminated).toMatchObject({
+      reason: 'Unknown',
+      exitCode: 255,
+      containerID: state(before)?.containerID,
+    });
+    expect(await exec('again', 'echo', 'alive')).toBe('alive\n');
+  });
 });

@@ -171,7 +171,7 @@ describe('after kill -9 of the node process', () => {
     process.kill(monitor, 'SIGKILL');
     process.kill(c.process?.pid as number, 'SIGKILL');
     host = await Host.start(enclosure, script, dir);
-    expect(await host.call<Container>('wait', c.id)).toMatchObject({ exitCode: 137, reason: 'ContainerStatusUnknown' });
+    expect(await host.call<Container>('wait', c.id)).toMatchObject({ exitCode: 255, reason: 'Unknown' });
     await host.call('removeSandbox', sandbox.id);
   });
 });

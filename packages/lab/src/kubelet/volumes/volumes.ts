@@ -18,7 +18,7 @@ import { writeAtomically } from './atomic.ts';
 import { hasPayload, type PayloadContext, volumePayload } from './payload.ts';
 
 /** A volume that could not be set up, in Kubernetes' words. */
-export class MountError extends WeftError {
+class MountError extends WeftError {
   constructor(volume: string, cause: unknown) {
     super({
       code: 'MOUNT_FAILED',
