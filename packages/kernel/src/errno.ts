@@ -61,7 +61,6 @@ export function errnoText(errno: number): string {
   return TEXTS[name] ?? name;
 }
 
-export const EPERM = 1;
 export const ENOENT = 2;
 export const EINTR = 4;
 export const EAGAIN = 11;

@@ -1,7 +1,6 @@
 /** Netlink protocols. */
 export const NETLINK_ROUTE = 0;
 export const NETLINK_NETFILTER = 12;
-export const NETLINK_GENERIC = 16;
 
 export const NLM_F_REQUEST = 0x1;
 export const NLM_F_ACK = 0x4;
@@ -11,8 +10,6 @@ export const NLM_F_REPLACE = 0x100;
 export const NLM_F_EXCL = 0x200;
 export const NLM_F_CREATE = 0x400;
 export const NLM_F_APPEND = 0x800;
-/** In deletions: delete many at once. */
-export const NLM_F_BULK = 0x200;
 
 export const NLM_F_CAPPED = 0x100;
 export const NLM_F_ACK_TLVS = 0x200;

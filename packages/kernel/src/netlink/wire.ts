@@ -1,7 +1,7 @@
 /** Size of `struct nlmsghdr`. */
-export const NLMSG_HDRLEN = 16;
+const NLMSG_HDRLEN = 16;
 /** Largest length an attribute can state (16 bits). */
-export const NLA_MAX = 0xffff;
+const NLA_MAX = 0xffff;
 
 const NLA_F_NESTED = 0x8000;
 const NLA_TYPE_MASK = 0x3fff;

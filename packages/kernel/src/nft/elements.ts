@@ -46,7 +46,7 @@ export function beginElements(w: NlWriter, set: SetRef): number {
 }
 
 /** The key after `key`; undefined after the last one. */
-export function successor(key: Uint8Array): Uint8Array | undefined {
+function successor(key: Uint8Array): Uint8Array | undefined {
   const out = Uint8Array.from(key);
   for (let i = out.length - 1; i >= 0; i--) {
     const value = (out[i] as number) + 1;

@@ -249,7 +249,7 @@ function setUserdata(s: SetSpec): Uint8Array {
   return Buffer.concat(parts);
 }
 
-export function setFlags(s: SetSpec): number {
+function setFlags(s: SetSpec): number {
   const f = s.flags ?? {};
   return (
     (f.constant === true ? SET_FLAG.CONSTANT : 0) |

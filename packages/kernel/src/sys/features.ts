@@ -20,7 +20,7 @@ const LINK_KINDS = [
   'wireguard',
 ] as const;
 
-export type LinkKind = (typeof LINK_KINDS)[number];
+type LinkKind = (typeof LINK_KINDS)[number];
 
 /** What this kernel can do, found by trying it in a namespace of its own. */
 export interface KernelFeatures {

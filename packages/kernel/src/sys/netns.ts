@@ -5,7 +5,7 @@ import { EEXIST, ENOENT } from '../errno.ts';
 import { libc } from './libc.ts';
 import { mount, MNT_DETACH, MS_BIND, umount2 } from './mount.ts';
 
-export const CLONE_NEWNET = 0x40000000;
+const CLONE_NEWNET = 0x40000000;
 const SIOCGSKNS = 0x894c;
 const SELF = '/proc/thread-self/ns/net';
 
