@@ -66,7 +66,7 @@ export function proxyInformers(options: {
   readonly nodeName: string;
   readonly log?: Logger;
   readonly metrics?: Metrics;
-}): ProxySources & { start(signal: AbortSignal): void } {
+}): ProxySources & { readonly start: (signal: AbortSignal) => void } {
   const { client, nodeName } = options;
   const shared = {
     client,
