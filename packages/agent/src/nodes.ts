@@ -18,7 +18,7 @@ export function slimNode(node: Node): Node {
       ...(node.spec?.podCIDRs === undefined ? {} : { podCIDRs: node.spec.podCIDRs }),
       ...(node.spec?.taints === undefined ? {} : { taints: node.spec.taints }),
     },
-    status: { ...(node.status?.addresses === undefined ? {} : { addresses: node.status.addresses }) },
+    status: node.status?.addresses === undefined ? {} : { addresses: node.status.addresses },
   };
 }
 
