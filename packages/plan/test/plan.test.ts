@@ -48,7 +48,7 @@ describe('sameValue', () => {
         const sorted = (v: unknown): string =>
           JSON.stringify(v, (_, x: unknown) =>
             x !== null && typeof x === 'object' && !Array.isArray(x)
-              ? Object.fromEntries(Object.entries(x).sort())
+              ? Object.fromEntries(Object.entries(x).sort(([p], [q]) => (p < q ? -1 : 1)))
               : Object.is(x, -0)
                 ? 'minus zero'
                 : x,
