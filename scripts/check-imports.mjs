@@ -31,7 +31,7 @@ const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const problems = [];
 
 function entriesOf(pkg) {
-  return JSON.parse(readFileSync(path.join(root, 'packages', pkg, 'package.json'), 'utf8')).exports;
+  return JSON.parse(readFileSync(path.join(root, 'packages', pkg, 'package.json'), 'utf8')).exports ?? {};
 }
 
 function* sources(dir) {
