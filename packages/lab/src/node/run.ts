@@ -83,7 +83,7 @@ export async function runNode(options: NodeOptions): Promise<void> {
   await agentUp;
   const reconcile = async (): Promise<void> => {
     const asOf = Date.now();
-    const valid = await kubelet.sandboxes();
+    const valid = kubelet.sandboxes();
     await agent.reconcileSandboxes(valid, asOf);
   };
   const timer = setInterval(() => {

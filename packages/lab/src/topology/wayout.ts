@@ -22,10 +22,9 @@ export function wayOutObstacle(): string | undefined {
  */
 export function wayOutCommand(routerPath: string): string[] {
   return [
-    'pasta',
-    ...['--foreground', '--quiet', '--ipv4-only', '--runas', '0', '--config-net', '--netns-only', '--no-map-gw'],
-    ...['--tcp-ports', 'none', '--udp-ports', 'none', '--tcp-ns', 'none', '--udp-ns', 'none'],
-    ...['--address', OUR_END, '--netmask', '255.255.255.252', '--gateway', FAR_END],
-    ...['--ns-ifname', WAY_OUT_LINK, '--netns', routerPath],
-  ];
+    ['pasta', '--foreground', '--quiet', '--ipv4-only', '--runas', '0', '--config-net', '--netns-only', '--no-map-gw'],
+    ['--tcp-ports', 'none', '--udp-ports', 'none', '--tcp-ns', 'none', '--udp-ns', 'none'],
+    ['--address', OUR_END, '--netmask', '255.255.255.252', '--gateway', FAR_END],
+    ['--ns-ifname', WAY_OUT_LINK, '--netns', routerPath],
+  ].flat();
 }
