@@ -57,7 +57,8 @@ export class PlanLoop<V> {
   readonly #minIntervalMs: number;
   readonly #backoff: { readonly first: number; readonly max: number };
   readonly #applied = new Map<string, Entry<V>>();
-  readonly #keysOfUnit = new Map<string, Set<string>>();
+  /** A unit has one entry as a rule; a plain string then saves a list for each of many thousands. */
+  readonly #keysOfUnit = new Map<string, string | readonly string[]>();
   readonly #dirty = new Set<string>();
   readonly #idleWaiters: (() => void)[] = [];
   readonly #duration: Histogram;
@@ -113,12 +114,8 @@ export class PlanLoop<V> {
 
   /** Takes over a plan that is known to be in effect already, so that the first apply is only the difference. */
   adopt(unit: string, plan: Plan<V>): void {
-    const keys = new Set<string>();
-    for (const [key, entry] of plan) {
-      this.#applied.set(key, entry);
-      keys.add(key);
-    }
-    this.#keysOfUnit.set(unit, keys);
+    for (const [key, entry] of plan) this.#applied.set(key, entry);
+    this.#remember(unit, plan);
   }
 
   /** Marks a unit as changed. */
@@ -209,7 +206,7 @@ export class PlanLoop<V> {
         continue;
       }
       compiled.push([unit, plan]);
-      for (const key of this.#keysOfUnit.get(unit) ?? []) {
+      for (const key of [this.#keysOfUnit.get(unit) ?? []].flat()) {
         const entry = this.#applied.get(key);
         if (entry !== undefined) before.set(key, entry);
       }
@@ -229,10 +226,7 @@ export class PlanLoop<V> {
     }
     for (const key of before.keys()) if (!after.has(key)) this.#applied.delete(key);
     for (const [key, entry] of after) this.#applied.set(key, entry);
-    for (const [unit, plan] of compiled) {
-      if (plan.size === 0) this.#keysOfUnit.delete(unit);
-      else this.#keysOfUnit.set(unit, new Set(plan.keys()));
-    }
+    for (const [unit, plan] of compiled) this.#remember(unit, plan);
     this.#delay = 0;
     this.#state.applies += 1;
     this.#state.lastError = undefined;
@@ -241,6 +235,12 @@ export class PlanLoop<V> {
     this.#changes.inc(this.#labels, diff.added.size + diff.changed.size + diff.removed.size);
     this.#size.set(this.#applied.size, this.#labels);
     this.#duration.observe((performance.now() - started) / 1000, this.#labels);
+  }
+
+  #remember(unit: string, plan: Plan<V>): void {
+    const [first, ...rest] = plan.keys();
+    if (first === undefined) this.#keysOfUnit.delete(unit);
+    else this.#keysOfUnit.set(unit, rest.length === 0 ? first : [first, ...rest]);
   }
 
   #wake(): void {
