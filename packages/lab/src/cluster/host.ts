@@ -211,6 +211,9 @@ async function launch(
       WEFT_STATE_DIR: path.dirname(paths.stateDir),
       WEFT_RUN_DIR: path.dirname(paths.runDir),
       WEFT_LOG_DIR: paths.logDir,
+      // Long-running Node processes keep what glibc's per-thread arenas never give back.
+      MALLOC_ARENA_MAX: '1',
+      MALLOC_TRIM_THRESHOLD_: '65536',
       WEFT_OWN_NETWORK: config.rootless ? 'unshare --net' : '',
       WEFT_WAY_OUT: wayOutObstacle() === undefined ? wayOutCommand(router).join(' ') : '',
       WEFT_WAY_OUT_READY: path.join(paths.runDir, 'router.ready'),
