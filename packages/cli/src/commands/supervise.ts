@@ -15,7 +15,7 @@ export async function superviseCluster(name: string): Promise<void> {
     prepareImages: async () => {
       if (await imagesReady(paths.imagesDir, distDir, process.execPath)) return 'in store';
       // In a process of its own: it holds whole images in memory, which this one would never give back.
-      const [file = process.execPath, ...args] = [...selfCommand(), 'image', 'prepare', '--dir', paths.imagesDir];
+      const [file, ...args] = [...selfCommand(), 'image', 'prepare', '--dir', paths.imagesDir];
       return (await promisify(execFile)(file, args)).stdout.trim();
     },
     corefile: (await import('@weft/dns')).defaultCorefile({ zone: config.clusterDomain }),
