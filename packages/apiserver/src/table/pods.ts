@@ -37,7 +37,7 @@ function initReason(status: ContainerStatus, index: number, spec: PodSpec): stri
 }
 
 /** What `kubectl get pods` says of a pod, by the rules of Kubernetes' pod printer. */
-export function podSummary(pod: Pod): Summary {
+function podSummary(pod: Pod): Summary {
   const { spec, status = {} } = pod;
   const sidecars = (spec.initContainers ?? []).filter(isSidecar).length;
   const out: Summary = {

@@ -7,7 +7,7 @@ import { checkEnum, checkIp, checkNonNegative, checkRule, inRange } from '../val
 import { checkContainers } from './validate-containers.ts';
 import { checkVolumes } from './validate-volumes.ts';
 
-export const RESTART_POLICIES = ['Always', 'Never', 'OnFailure'];
+const RESTART_POLICIES = ['Always', 'Never', 'OnFailure'];
 const DNS_POLICIES = ['ClusterFirst', 'ClusterFirstWithHostNet', 'Default', 'None'];
 const MAX_NAMESERVERS = 3;
 const MAX_SEARCHES = 32;

@@ -34,7 +34,7 @@ export function defaultService(service: Service): void {
 }
 
 /** What a client left out of an update although the server once chose it: addresses and ports stay. */
-export function keepAllocated(next: Service, old: Service): void {
+function keepAllocated(next: Service, old: Service): void {
   if (needsClusterIp(old) && needsClusterIp(next)) {
     if (!next.spec.clusterIP && old.spec.clusterIP) next.spec.clusterIP = old.spec.clusterIP;
     if (!next.spec.clusterIPs?.length && old.spec.clusterIPs && next.spec.clusterIP === old.spec.clusterIP) {
@@ -60,7 +60,7 @@ export function keepAllocated(next: Service, old: Service): void {
 }
 
 /** Drops fields that lost their meaning with a change of type, unless the client changed them as well. */
-export function dropForType(next: Service, old: Service): void {
+function dropForType(next: Service, old: Service): void {
   const { spec } = next;
   const unchanged = (key: keyof Service['spec']): boolean => same(spec[key], old.spec[key]);
   const dropUnchanged = (...keys: (keyof Service['spec'])[]): void => {
@@ -84,7 +84,7 @@ export function dropForType(next: Service, old: Service): void {
 }
 
 /** A change to SingleStack gives up the second family when the client left the lists as they were. */
-export function trimToSingleStack(next: Service, old: Service): void {
+function trimToSingleStack(next: Service, old: Service): void {
   if (old.spec.ipFamilyPolicy === 'SingleStack' || next.spec.ipFamilyPolicy !== 'SingleStack') return;
   const { spec } = next;
   if ((spec.clusterIPs?.length ?? 0) > 1 && same(spec.clusterIPs, old.spec.clusterIPs)) {

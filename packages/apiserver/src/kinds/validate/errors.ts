@@ -1,7 +1,7 @@
 import type { FieldError } from '../../contract.ts';
 
 /** A value as Kubernetes prints it in a field error: Go's `%q` for text, plain for numbers, Go syntax for collections. */
-export function showValue(value: unknown): string {
+function showValue(value: unknown): string {
   if (value === undefined || value === null) return 'null';
   if (typeof value === 'string') return JSON.stringify(value);
   if (Array.isArray(value) && value.every((v) => typeof v === 'string')) {
