@@ -59,7 +59,7 @@ function nodeLayer(nodePath: string): Uint8Array {
  * The image that holds Weft itself, for the parts of it that run in pods: this Node, its libraries, and this build.
  * Made again when either changes.
  */
-export async function ensureSelfImage(
+async function ensureSelfImage(
   store: ImageStore,
   distDir: string,
   nodePath: string,

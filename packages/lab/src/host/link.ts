@@ -5,7 +5,7 @@ import { bridgeName, UNDERLAY_MTU, type UnderlayAddresses } from '../topology/ad
 import type { ClusterConfig } from '../cluster/config.ts';
 
 /** Name of the host's end of the link to a cluster. */
-export function hostLinkName(cluster: string): string {
+function hostLinkName(cluster: string): string {
   return `weft-${cluster}`;
 }
 

@@ -16,7 +16,7 @@ export interface DaemonPlan {
 }
 
 /** Tolerations that every pod of a DaemonSet has (DaemonSet controller, AddOrUpdateDaemonPodTolerations). */
-export function daemonTolerations(spec: Pod['spec'] | undefined): Toleration[] {
+function daemonTolerations(spec: Pod['spec'] | undefined): Toleration[] {
   const added: Toleration[] = [
     { key: taints.notReady, operator: 'Exists', effect: 'NoExecute' },
     { key: taints.unreachable, operator: 'Exists', effect: 'NoExecute' },
@@ -51,7 +51,7 @@ export function daemonPodSpec(spec: Pod['spec'] | undefined, node: string): Part
 }
 
 /** The node a pod of a DaemonSet runs on or is meant for. */
-export function daemonNode(pod: Pod): string | undefined {
+function daemonNode(pod: Pod): string | undefined {
   if (pod.spec.nodeName) return pod.spec.nodeName;
   const required = pod.spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
   for (const term of required?.nodeSelectorTerms ?? []) {

@@ -21,7 +21,7 @@ export function revisionOf(object: { metadata: { annotations?: Record<string, st
 }
 
 /** Oldest first; of the same second, by name, so that the order never changes. */
-export function byAge(a: ReplicaSet, b: ReplicaSet): number {
+function byAge(a: ReplicaSet, b: ReplicaSet): number {
   const x = a.metadata.creationTimestamp ?? '';
   const y = b.metadata.creationTimestamp ?? '';
   return x === y ? (a.metadata.name < b.metadata.name ? -1 : 1) : x < y ? -1 : 1;

@@ -28,7 +28,7 @@ export function sized(set: ReplicaSet): Sized {
   return { set, replicas: set.spec.replicas ?? 1, available: set.status?.availableReplicas ?? 0 };
 }
 
-export const total = (sets: readonly Sized[]): number => sets.reduce((n, s) => n + s.replicas, 0);
+const total = (sets: readonly Sized[]): number => sets.reduce((n, s) => n + s.replicas, 0);
 
 /** The size of the new ReplicaSet: as large as the surge allows (NewRSNewReplicas). */
 export function newReplicas(deployment: Deployment, all: readonly Sized[], current: number): number {

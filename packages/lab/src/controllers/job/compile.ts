@@ -21,7 +21,7 @@ const INDEX_ANNOTATION = 'batch.kubernetes.io/job-completion-index';
 const BACKOFF_MS = 10_000;
 const MAX_BACKOFF_MS = 600_000;
 
-export function indexOf(pod: Pod): number | undefined {
+function indexOf(pod: Pod): number | undefined {
   const text = pod.metadata.labels?.[INDEX_ANNOTATION] ?? pod.metadata.annotations?.[INDEX_ANNOTATION];
   return text === undefined ? undefined : Number(text);
 }
@@ -180,7 +180,7 @@ function freeIndexes(completions: number, done: ReadonlySet<number>, active: rea
 }
 
 /** `1,3-5` → 1, 3, 4, 5. */
-export function parseIndexes(text: string | undefined): number[] {
+function parseIndexes(text: string | undefined): number[] {
   return (text ?? '').split(',').flatMap((part) => {
     const [first, last = first] = part.split('-').map(Number);
     if (part === '' || first === undefined || last === undefined) return [];
@@ -189,7 +189,7 @@ export function parseIndexes(text: string | undefined): number[] {
 }
 
 /** The inverse of parseIndexes; runs of three and more are written as a range, as Kubernetes does. */
-export function formatIndexes(indexes: ReadonlySet<number>): string {
+function formatIndexes(indexes: ReadonlySet<number>): string {
   const sorted = [...indexes].sort((a, b) => a - b);
   const parts: string[] = [];
   for (let i = 0; i < sorted.length; ) {

@@ -3,7 +3,7 @@ import { matchLabels, type Pod, type ReplicaSet, type ReplicaSetStatus, wellKnow
 import { condition, withCondition, withoutCondition } from '../common/conditions.ts';
 
 /** At most this many pods are created or deleted in one go. */
-export const BURST_REPLICAS = 500;
+const BURST_REPLICAS = 500;
 
 /** What has to happen to the pods of a ReplicaSet. */
 export interface ReplicaPlan {
@@ -23,7 +23,7 @@ export function planReplicas(set: ReplicaSet, pods: readonly Pod[]): ReplicaPlan
  * Orders pods so that those that are missed least come first (ActivePodsWithRanks): not on a node, not running, not
  * ready, cheap to delete, many on one node, ready for a short time, restarted often, young.
  */
-export function leastWanted(related: readonly Pod[]): (a: Pod, b: Pod) => number {
+function leastWanted(related: readonly Pod[]): (a: Pod, b: Pod) => number {
   const perNode = new Map<string, number>();
   for (const pod of related) {
     const node = pod.spec.nodeName ?? '';

@@ -25,7 +25,7 @@ export interface Revisions {
 }
 
 /** The ordinal of a pod of that set, or undefined when its name is none of the set's. */
-export function ordinalOf(set: StatefulSet, pod: Pod): number | undefined {
+function ordinalOf(set: StatefulSet, pod: Pod): number | undefined {
   const { name } = pod.metadata;
   const prefix = `${set.metadata.name}-`;
   if (!name.startsWith(prefix)) return undefined;
