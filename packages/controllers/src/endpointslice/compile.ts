@@ -54,7 +54,7 @@ export function compileSlices(
 }
 
 /** Labels of the Service, and those that say whose slice it is. */
-export function sliceLabels(service: Service): Record<string, string> {
+function sliceLabels(service: Service): Record<string, string> {
   const { labels } = wellKnown;
   const out: Record<string, string> = { ...service.metadata.labels };
   delete out[labels.headless];

@@ -2,7 +2,7 @@ import { type Endpoint, type EndpointAddress, type Endpoints, type EndpointPort,
 import { type AddressType, addressTypeOf, type EndpointGroup, portListKey } from '../endpointslice/compile.ts';
 
 /** The most addresses of one subset that are mirrored (`--mirroring-max-endpoints-per-subset`). */
-export const MAX_MIRRORED = 1000;
+const MAX_MIRRORED = 1000;
 
 /** Annotations and labels of Endpoints that say something about that object only. */
 const NOT_MIRRORED = new Set<string>([
