@@ -59,6 +59,10 @@ export interface Kubelet {
   removeAll(): Promise<void>;
 }
 
+/** kubelet's containerLogMaxSize. */
+const LOG_MAX_BYTES = 10 * 1024 * 1024;
+const LOG_CHECK_MS = 10_000;
+
 function readOr(path: string, otherwise: string): string {
   try {
     return readFileSync(path, 'utf8');
@@ -178,7 +182,10 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
   const gauge = metrics.gauge('weft_kubelet_pods', 'Pods that this node looks after.');
   metrics.beforeRender(() => gauge.set(workers.size));
 
+  const rotation = setInterval(() => void runtime.rotateLogs(LOG_MAX_BYTES), LOG_CHECK_MS);
+  rotation.unref();
   const stop = async (): Promise<void> => {
+    clearInterval(rotation);
     reporter.stop();
     server.stop();
     for (const worker of workers.values()) worker.close();
@@ -193,6 +200,7 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
     stop,
     removeAll: async () => {
       await stop();
+      await Promise.all([...workers.values()].map((worker) => worker.settled()));
       await runtime.removeAll();
       for (const uid of readdirSync(join(dataDir, 'pods'))) tearDownVolumes(join(dataDir, 'pods', uid), undefined);
     },

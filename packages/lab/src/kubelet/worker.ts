@@ -73,6 +73,7 @@ export class PodWorker {
   #frozen = false;
   readonly #abort = new AbortController();
   #queued: NodeJS.Immediate | undefined;
+  #closed = false;
 
   constructor(context: NodeContext, pod: Pod, onDone: (worker: PodWorker) => void) {
     this.#context = context;
@@ -150,6 +151,7 @@ export class PodWorker {
 
   /** Has a look at the pod soon; many wakes are one look. */
   wake(): void {
+    if (this.#closed) return;
     this.#queued ??= setImmediate(() => {
       this.#queued = undefined;
       try {
@@ -163,10 +165,18 @@ export class PodWorker {
 
   /** Stops leading the pod; what runs goes on. */
   close(): void {
+    this.#closed = true;
+    this.#abort.abort();
+    this.#volumes.cancel();
     clearTimeout(this.#timer);
     if (this.#queued !== undefined) clearImmediate(this.#queued);
     this.#health.freeze();
     this.#publisher.close();
+  }
+
+  /** Resolves when nothing is being started any more. */
+  async settled(): Promise<void> {
+    await Promise.allSettled([...this.#starting.values(), this.#creating, this.#ending]);
   }
 
   #adopt(): void {
@@ -373,7 +383,7 @@ export class PodWorker {
   }
 
   #stopping(): boolean {
-    return this.#ending !== undefined || this.#terminal;
+    return this.#ending !== undefined || this.#terminal || this.#closed;
   }
 
   #start(name: string, before: readonly Container[]): void {

@@ -1,5 +1,5 @@
 import { type FSWatcher, watch } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 
 /** One record of a container's log in the CRI format: `TIME STREAM TAG TEXT`. */
 export interface LogRecord {
@@ -110,9 +110,9 @@ export async function* readLog(path: string, options: LogOptions): AsyncGenerato
       changed = false;
       const { bytesRead } = await file.read(chunk, 0, CHUNK, offset);
       if (bytesRead === 0) {
-        if (!running) return;
         const info = await file.stat();
-        if (info.nlink === 0) {
+        const current = await stat(path).catch(() => info);
+        if (current.ino !== info.ino) {
           // Rotated: the monitor writes into a new file of the same name.
           await file.close();
           file = await open(path, 'r');
@@ -122,6 +122,7 @@ export async function* readLog(path: string, options: LogOptions): AsyncGenerato
           offset = 0;
           continue;
         }
+        if (!running) return;
         if (info.size < offset) offset = 0;
         if (!changed) {
           await new Promise<void>((resolve) => {

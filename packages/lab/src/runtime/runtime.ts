@@ -16,6 +16,7 @@ import {
 } from './exec.ts';
 import type { PodNetwork } from './network.ts';
 import { type Sandbox, Sandboxes, type SandboxSpec } from './sandbox.ts';
+import { rotateLog } from './rotate.ts';
 import { findTools, type Tools } from './tools.ts';
 
 export interface RuntimeOptions {
@@ -125,6 +126,16 @@ export class Runtime {
   /** Sets the size of a container's own terminal. */
   resize(id: string, columns: number, rows: number): void {
     resizeTerminal(this.containers.bundleOf(id), columns, rows);
+  }
+
+  /** Begins a new log file for every running container whose log has grown beyond `maxBytes`. */
+  async rotateLogs(maxBytes: number): Promise<void> {
+    for (const { id, state, logPath } of this.containers.list()) {
+      if (state !== 'running') continue;
+      await rotateLog(this.containers.bundleOf(id), logPath, maxBytes).catch((error: unknown) => {
+        this.#log.warn('cannot rotate a log', { container: id, error: errorMessage(error) });
+      });
+    }
   }
 
   execSync(id: string, command: readonly string[], timeoutMs: number): Promise<ExecResult> {

@@ -112,6 +112,7 @@ serve({
     session.stdin?.write(input);
     return { code: await session.done, output };
   },
+  rotate: (maxBytes: number) => runtime.rotateLogs(maxBytes),
   wait: (id: string) => runtime.containers.wait(id),
   get: (id: string) => runtime.containers.get(id),
   stop: (id: string, graceMs: number) => runtime.containers.stop(id, graceMs),

@@ -100,6 +100,19 @@ describe('a pod', () => {
     await host.call('removeSandbox', sandbox.id);
   });
 
+  it('moves a long log aside and goes on in a new one', async () => {
+    const sandbox = await host.call<Sandbox>('sandbox', 'long');
+    const command = ['sh', '-c', 'seq 1 500; while [ ! -e /go ]; do sleep 0.05; done; echo after; sleep 1000'];
+    const c = await host.call<Container>('run', sandbox.id, 'long', 'busybox', command);
+    await expect.poll(() => host.call('logs', 'long')).toContain('\n500\n');
+    await host.call('rotate', 1_000_000);
+    expect(readdirSync(join(dir, 'logs')).filter((name) => name.startsWith('long.log'))).toEqual(['long.log']);
+    await host.call('rotate', 1000);
+    await exec(c.id, 'touch', '/go');
+    await expect.poll(() => host.call('logs', 'long').catch(() => '')).toBe('after\n');
+    expect(readdirSync(join(dir, 'logs')).filter((name) => name.startsWith('long.log'))).toHaveLength(2);
+  });
+
   it('can share one process namespace, whose first process is the pause process', async () => {
     const sandbox = await host.call<Sandbox>('sandbox', 'shared', { shareProcessNamespace: true });
     const one = await host.call<Container>('run', sandbox.id, 'one', 'busybox', [
