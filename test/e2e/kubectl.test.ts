@@ -5,7 +5,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { freePort, useCluster } from './support/cluster.ts';
 import { environment } from './support/environment.ts';
-import { mustFail, mustMatch, type Ran, type RunOptions, type Running, until } from './support/run.ts';
+import { mustFail, mustMatch, PROMPT, type Ran, type RunOptions, type Running, until } from './support/run.ts';
 
 const cluster = useCluster({ name: 'kubectl', flags: ['--no-demo'] });
 
@@ -183,7 +183,7 @@ describe.each([0, 1, 2])('kubectl, version %i of those found', (slot) => {
     );
     mustMatch(await k(['label', 'deployment', 'web', 'tier=front']), /^deployment\.apps\/web labeled$/m);
     mustMatch(await k(['get', 'deploy', '-l', 'tier in (front),app!=x']), /^web\s/m);
-    mustMatch(await k(['annotate', 'deployment', 'web', 'note=hello']), /annotated$/m);
+    mustMatch(await k(['annotate', 'deployment', 'web', 'note=hello']), /annotated?$/m);
     await k(['patch', 'deployment', 'web', '-p', '{"spec":{"template":{"metadata":{"labels":{"patched":"yes"}}}}}']);
     await k(['rollout', 'status', 'deployment/web', '--timeout=60s'], { timeoutMs: 65_000 });
     mustMatch(await k(['rollout', 'history', 'deployment/web']), /^2\s/m);
@@ -259,7 +259,7 @@ describe.each([0, 1, 2])('kubectl, version %i of those found', (slot) => {
       '--',
       'sh',
       '-c',
-      'echo I am $$ of $(date +%s%N); sleep 1; exit 3',
+      'echo I was here; sleep 1; exit 3',
     ]);
     await until(
       'a restart',
@@ -268,7 +268,7 @@ describe.each([0, 1, 2])('kubectl, version %i of those found', (slot) => {
           (await k(['get', 'pod', 'again', '-o', 'jsonpath={.status.containerStatuses[0].restartCount}'])).stdout,
         ) > 0,
     );
-    mustMatch(await k(['logs', 'again', '--previous']), /^I am 1 of \d+\n$/);
+    mustMatch(await k(['logs', 'again', '--previous']), /^I was here\n$/);
     await k(['delete', 'pod', 'again', '--wait=false']);
   });
 
@@ -286,7 +286,7 @@ describe.each([0, 1, 2])('kubectl, version %i of those found', (slot) => {
   it('executes a shell on a terminal', async () => {
     const terminal = cluster.terminal(cluster.kubectlArgv(['-n', ns, 'exec', '-it', 'talker', '--', 'sh'], file));
     try {
-      await terminal.waitFor(/# $/);
+      await terminal.waitFor(PROMPT);
       await terminal.ask('tty', /\/dev\/(pts\/\d+|console)/);
       await terminal.ask('echo $((6*7))', /^42\r$/m);
       await terminal.ask('exit 5', /exit/);

@@ -2,7 +2,7 @@
 // is `weft node exec`, and placeholders in angle brackets are filled in.
 import { describe, expect, it } from 'vitest';
 import { useCluster } from './support/cluster.ts';
-import { mustMatch, until } from './support/run.ts';
+import { mustMatch, PROMPT, until } from './support/run.ts';
 import { pods } from './support/workloads.ts';
 
 // The article captures plain ICMP on the node's eth0, so pods' packets must not be wrapped.
@@ -20,7 +20,7 @@ describe('experiment 1: a look at the network of a pod', () => {
   it('gives a shell in the pod that shows links, routes and the resolver', async () => {
     const terminal = cluster.terminal(cluster.kubectlArgv(['exec', '-it', 'test-pod', '--', 'sh']));
     try {
-      await terminal.waitFor(/# $/);
+      await terminal.waitFor(PROMPT);
       await terminal.ask('ip addr', /eth0@if\d+:[^]*inet 10(\.\d+){3}\/\d+/);
       await terminal.ask('ip route', /default via \S+ dev eth0/);
       await terminal.ask('cat /etc/resolv.conf', new RegExp(`nameserver ${cluster.dnsIp.replaceAll('.', '\\.')}`));

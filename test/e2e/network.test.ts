@@ -10,7 +10,9 @@ const json = (text: string): Echo => JSON.parse(text) as Echo;
 
 /** HTTP from a node, with the host's own program. */
 async function httpFromNode(cluster: Cluster, node: string, url: string): Promise<Echo> {
-  return json((await cluster.node(node, ['busybox', 'wget', '-qO-', '-T', '5', url], { timeoutMs: 15_000 })).stdout);
+  return json(
+    (await cluster.node(node, ['timeout', '5', 'busybox', 'wget', '-qO-', url], { timeoutMs: 15_000 })).stdout,
+  );
 }
 
 /** This machine's first address that is not a loopback's. */

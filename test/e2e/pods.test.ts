@@ -516,7 +516,7 @@ describe('a node that is switched off', () => {
     expect(await endpoints()).not.toContain(lost?.ip);
     // Nobody is sent there any more.
     for (let i = 0; i < 10; i++) {
-      const answer = await cluster.ask(['exec', 'asker', '--', 'wget', '-qO-', '-T', '5', 'http://everywhere/']);
+      const answer = await cluster.ask(['exec', 'asker', '--', 'timeout', '5', 'wget', '-qO-', 'http://everywhere/']);
       expect(before.filter((p) => p.node !== 'n3').map((p) => p.metadata.name)).toContain(answer);
     }
     mustFail(await cluster.node('n3', ['true'], { check: false }), /./);
@@ -526,7 +526,7 @@ describe('a node that is switched off', () => {
     const names = new Set((await pods(cluster, 'app=everywhere')).map((p) => p.metadata.name));
     const answered = new Set<string>();
     await until('an answer of each', async () => {
-      answered.add(await cluster.ask(['exec', 'asker', '--', 'wget', '-qO-', '-T', '5', 'http://everywhere/']));
+      answered.add(await cluster.ask(['exec', 'asker', '--', 'timeout', '5', 'wget', '-qO-', 'http://everywhere/']));
       return answered.size === names.size;
     });
   });

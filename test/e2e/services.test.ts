@@ -65,14 +65,14 @@ describe('Services', () => {
     await cluster.apply(service('nobody', { selector: { app: 'nobody' }, ports: [{ port: 80 }] }));
     const ip = await clusterIP('nobody');
     await until('a refusal', async () => {
-      const ran = await cluster.kubectl(['exec', 'box-n1', '--', 'wget', '-qO-', '-T', '5', `http://${ip}/`], {
+      const ran = await cluster.kubectl(['exec', 'box-n1', '--', 'timeout', '5', 'wget', '-qO-', `http://${ip}/`], {
         check: false,
       });
       return /Connection refused/.test(ran.stderr);
     });
     const began = Date.now();
     mustFail(
-      await cluster.node('n2', ['busybox', 'wget', '-qO-', '-T', '20', `http://${ip}/`], { check: false }),
+      await cluster.node('n2', ['timeout', '20', 'busybox', 'wget', '-qO-', `http://${ip}/`], { check: false }),
       /Connection refused/,
     );
     expect(Date.now() - began).toBeLessThan(15_000);

@@ -81,6 +81,8 @@ export class Cluster {
   readonly kubeconfig: string;
   readonly #options: ClusterOptions;
   #report: UpReport | undefined;
+  /** What the last `up` said beside its report. */
+  notes = '';
 
   constructor(options: ClusterOptions) {
     this.name = options.name;
@@ -216,6 +218,7 @@ export class Cluster {
     const ran = await this.weft(args, { timeoutMs: 120_000, ...options }).catch((error: Error) => {
       throw new Error(`${error.message}\n${this.logs()}`);
     });
+    this.notes = ran.stderr;
     this.#report = JSON.parse(ran.stdout) as UpReport;
     return this.#report;
   }

@@ -187,6 +187,10 @@ export class Running {
   }
 }
 
+/** busybox' prompt; on a terminal of unknown size it asks for the position of the cursor as well. */
+// oxlint-disable-next-line no-control-regex
+export const PROMPT = /# (\u001b\[6n)?$/;
+
 /** A command line on a terminal of its own, as a person has it. Input is what the person types. */
 export class Terminal extends Running {
   constructor(argv: readonly string[], options: Pick<RunOptions, 'env' | 'cwd'> = {}) {

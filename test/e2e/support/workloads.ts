@@ -181,7 +181,7 @@ export interface Echo {
 
 /** HTTP from inside a pod that has wget. */
 export async function httpFrom(cluster: Cluster, from: string, url: string, namespace = 'default'): Promise<Echo> {
-  const ran = await cluster.kubectl(['exec', '-n', namespace, from, '--', 'wget', '-qO-', '-T', '5', url], {
+  const ran = await cluster.kubectl(['exec', '-n', namespace, from, '--', 'timeout', '5', 'wget', '-qO-', url], {
     timeoutMs: 15_000,
   });
   return JSON.parse(ran.stdout) as Echo;
