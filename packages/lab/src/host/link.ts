@@ -11,7 +11,7 @@ function hostLinkName(cluster: string): string {
 
 /**
  * Joins the host to a cluster, for clusters of root: one veth pair into the first subnet of the underlay, and one
- * route each for the cluster's pods and Services by way of its first node. This file is the only one that changes the
+ * route each for the cluster's pods and Services by way of its first node, and for a second subnet by way of the router. This file is the only one that changes the
  * host's network; it sets no sysctl and writes no rule.
  */
 export async function attachHost(
@@ -38,6 +38,11 @@ export async function attachHost(
     const link = await host.links.get(name);
     if (link === undefined) throw new RangeError(`${name} did not appear`);
     await host.addresses.add({ index: link.index, address: `${addresses.host}/24` });
+    // Nodes of further subnets are behind the router, as they are for one another.
+    for (const subnet of addresses.subnets.slice(1)) {
+      const via = addresses.routers[0];
+      if (via !== undefined) await host.routes.add({ dst: formatPrefix(subnet), via, oif: link.index });
+    }
     const gateway = addresses.nodes.get('n1')?.address;
     for (const cidr of [config.podCidr, config.serviceCidr]) {
       try {
