@@ -7,6 +7,7 @@ export {
   type SliceChanges,
   type SliceContent,
 } from './endpointslice/pack.ts';
+export { eventRecorder } from './events.ts';
 export { type NodeIpamOptions } from './node-ipam/controller.ts';
 export { CidrPool } from './node-ipam/pool.ts';
 export { NOT_ENFORCED_ANNOTATION, type NotEnforced, notEnforcedByDefault } from './not-enforced/controller.ts';

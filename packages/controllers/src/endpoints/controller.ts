@@ -1,15 +1,7 @@
-import {
-  type Draft,
-  type Endpoints,
-  EventRecorder,
-  isStatus,
-  objectKey,
-  resources,
-  splitKey,
-  wellKnown,
-} from '@weft/kube';
+import { type Draft, type Endpoints, isStatus, objectKey, resources, splitKey, wellKnown } from '@weft/kube';
 import { errorMessage, sameValue } from '@weft/plan';
 import type { Controller, ControllerContext } from '../context.ts';
+import { eventRecorder } from '../events.ts';
 import { LOOK_AGAIN_MS, OwnWrites } from '../own-writes.ts';
 import { type Again, WorkQueue } from '../queue.ts';
 import { hasManagedEndpoints, ServicePods } from '../services.ts';
@@ -23,7 +15,7 @@ const LEADER = 'control-plane.alpha.kubernetes.io/leader';
 /** Keeps the core/v1 Endpoints of Services with a selector, and removes those of Services that are gone. */
 export function endpointsController(context: ControllerContext): Controller {
   const { client, informers } = context;
-  const recorder = new EventRecorder({ client, component: NAME, log: context.log });
+  const recorder = eventRecorder(context, NAME);
   const servicePods = new ServicePods(informers);
   const { services, pods } = servicePods;
   const endpoints = informers.of(resources.endpoints);

@@ -1,15 +1,7 @@
-import {
-  controllerRef,
-  type EndpointSlice,
-  EventRecorder,
-  type Node,
-  objectKey,
-  resources,
-  splitKey,
-  wellKnown,
-} from '@weft/kube';
+import { controllerRef, type EndpointSlice, type Node, objectKey, resources, splitKey, wellKnown } from '@weft/kube';
 import { errorMessage, sameValue } from '@weft/plan';
 import type { Controller, ControllerContext } from '../context.ts';
+import { eventRecorder } from '../events.ts';
 import { LOOK_AGAIN_MS, OwnWrites } from '../own-writes.ts';
 import { type Again, WorkQueue } from '../queue.ts';
 import { hasManagedEndpoints, ServicePods } from '../services.ts';
@@ -29,7 +21,7 @@ export function serviceKeyOf(slice: EndpointSlice): string | undefined {
 /** Keeps the EndpointSlices of Services with a selector. Deleted Services' slices fall to the garbage collector. */
 export function endpointSliceController(context: ControllerContext): Controller {
   const { client, informers } = context;
-  const recorder = new EventRecorder({ client, component: NAME, log: context.log });
+  const recorder = eventRecorder(context, NAME);
   const servicePods = new ServicePods(informers);
   const { services, pods } = servicePods;
   const nodes = informers.of(resources.nodes);

@@ -1,15 +1,7 @@
-import {
-  controllerRef,
-  type Endpoints,
-  EventRecorder,
-  objectKey,
-  resources,
-  type Service,
-  splitKey,
-  wellKnown,
-} from '@weft/kube';
+import { controllerRef, type Endpoints, objectKey, resources, type Service, splitKey, wellKnown } from '@weft/kube';
 import { errorMessage, sameValue } from '@weft/plan';
 import type { Controller, ControllerContext } from '../context.ts';
+import { eventRecorder } from '../events.ts';
 import { serviceKeyOf } from '../endpointslice/controller.ts';
 import { packSlices, type SliceChanges } from '../endpointslice/pack.ts';
 import { writeSlices } from '../endpointslice/write.ts';
@@ -24,7 +16,7 @@ const LEADER = 'control-plane.alpha.kubernetes.io/leader';
 /** Mirrors hand-written Endpoints of Services without selector into EndpointSlices (KEP-752). */
 export function mirroringController(context: ControllerContext): Controller {
   const { client, informers } = context;
-  const recorder = new EventRecorder({ client, component: NAME, log: context.log });
+  const recorder = eventRecorder(context, NAME);
   const services = informers.of(resources.services);
   const endpoints = informers.of(resources.endpoints);
   const slices = informers.index(resources.endpointslices, 'service', serviceKeyOf);
@@ -104,7 +96,7 @@ export function mirroringController(context: ControllerContext): Controller {
 }
 
 /** Mirrored are Endpoints of a Service without selector that nobody exempted. */
-export function isMirrored(endpoints: Endpoints, service: Service | undefined): boolean {
+function isMirrored(endpoints: Endpoints, service: Service | undefined): boolean {
   return (
     service !== undefined &&
     !hasSelector(service) &&

@@ -1,6 +1,7 @@
-import { EventRecorder, isStatus, type Node, resources } from '@weft/kube';
+import { isStatus, type Node, resources } from '@weft/kube';
 import { sameValue } from '@weft/plan';
 import type { Controller, ControllerContext } from '../context.ts';
+import { eventRecorder } from '../events.ts';
 import { LOOK_AGAIN_MS, OwnWrites } from '../own-writes.ts';
 import { type Again, WorkQueue } from '../queue.ts';
 import { CidrPool } from './pool.ts';
@@ -22,7 +23,7 @@ export interface NodeIpamOptions {
  */
 export function nodeIpamController(context: ControllerContext, options: NodeIpamOptions): Controller {
   const { client, informers, log } = context;
-  const recorder = new EventRecorder({ client, component: 'cidrAllocator', log });
+  const recorder = eventRecorder(context, 'cidrAllocator');
   const nodes = informers.of(resources.nodes);
   const pools = options.clusterCidrs.map((cidr) => {
     const ipv6 = cidr.includes(':');

@@ -1,5 +1,6 @@
-import { EventRecorder, type KubeObject, objectKey, type ResourceType, resources, splitKey } from '@weft/kube';
+import { type KubeObject, objectKey, type ResourceType, resources, splitKey } from '@weft/kube';
 import type { Controller, ControllerContext } from '../context.ts';
+import { eventRecorder } from '../events.ts';
 import { type Again, WorkQueue } from '../queue.ts';
 
 /** Says on an object that it is stored but has no effect: `generation N: why`. */
@@ -33,7 +34,7 @@ export function notEnforcedController(context: ControllerContext, kind: NotEnfor
   const { client, informers } = context;
   const { type, message } = kind;
   const name = `not-enforced-${type.plural}`;
-  const recorder = new EventRecorder({ client, component: 'weft-controllers', log: context.log });
+  const recorder = eventRecorder(context, 'weft-controllers');
   const informer = informers.of<KubeObject>(type);
   const queue = new WorkQueue({ ...context, name, concurrency: 2 }, reconcile);
 

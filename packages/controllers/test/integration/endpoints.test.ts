@@ -1,7 +1,10 @@
 import { type EndpointSlice, type Pod, resources, type Service } from '@weft/kube';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type RunningControllers, startControllers } from '../../src/index.ts';
 import { podTemplate, TestCluster } from '../support/cluster.ts';
+
+// A machine that is busy with other things must not fail these.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 let cluster: TestCluster;
 let running: RunningControllers;

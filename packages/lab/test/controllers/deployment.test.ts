@@ -1,7 +1,10 @@
 import { type Deployment, type ReplicaSet, resources } from '@weft/kube';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { startWorkloads } from '../../src/controllers/index.ts';
 import { Kubelets, podTemplate, TestCluster } from './cluster.ts';
+
+// A machine that is busy with other things must not fail these.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 let cluster: TestCluster;
 let kubelets: Kubelets;

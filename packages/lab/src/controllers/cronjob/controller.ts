@@ -2,6 +2,7 @@ import {
   type Again,
   type Controller,
   type ControllerContext,
+  eventRecorder,
   LOOK_AGAIN_MS,
   OwnWrites,
   WorkQueue,
@@ -10,7 +11,6 @@ import {
   controllerRef,
   type CronJob,
   type CronJobStatus,
-  EventRecorder,
   isStatus,
   type Job,
   objectKey,
@@ -32,7 +32,7 @@ const SCHEDULED_AT = 'batch.kubernetes.io/cronjob-scheduled-timestamp';
 /** Makes Jobs by the clock. */
 export function cronJobController(context: ControllerContext): Controller {
   const { client, informers } = context;
-  const recorder = new EventRecorder({ client, component: NAME, log: context.log });
+  const recorder = eventRecorder(context, NAME);
   const jobs = informers.owned(resources.jobs);
   const crons = informers.index(resources.cronjobs, 'namespace', (cron) => cron.metadata.namespace);
   const writes = new OwnWrites();

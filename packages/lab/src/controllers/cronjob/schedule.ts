@@ -124,29 +124,31 @@ function dayFits(schedule: Schedule, now: WallClock): boolean {
   return schedule.eitherDay ? day || weekday : day && weekday;
 }
 
-/** The last time up to `now` that is due since `since`, and how many were, at most 100. */
+/** More missed times than this are not counted; Kubernetes warns from here on. */
+const MANY = 100;
+
+/** The last time after `since` and up to `now` at which the schedule was due, and how many there were, at most 101. */
 export function dueTimes(
   schedule: Schedule,
   since: number,
   now: number,
   timeZone?: string,
 ): { last: number | undefined; missed: number } {
+  const next = (after: number): number | undefined => {
+    const at = nextTime(schedule, after, timeZone);
+    return at !== undefined && at <= now ? at : undefined;
+  };
   let last: number | undefined;
   let missed = 0;
-  for (
-    let at = nextTime(schedule, since, timeZone);
-    at !== undefined && at <= now;
-    at = nextTime(schedule, at, timeZone)
-  ) {
+  for (let at = next(since); at !== undefined; at = next(at)) {
     last = at;
-    missed++;
-    if (missed > 100) {
-      // Too many to walk through: the last one is found from the end.
-      for (let back = now - 60_000; back > since; back -= 60_000) {
-        const candidate = nextTime(schedule, back - 1, timeZone);
-        if (candidate !== undefined && candidate <= now) return { last: candidate, missed };
-      }
-    }
+    if (++missed > MANY) break;
+  }
+  if (missed <= MANY) return { last, missed };
+  // Walking through a year of minutes takes too long: look back from the end, further each time.
+  for (let window = 60_000; window < now - since; window *= 2) {
+    for (let at = next(now - window); at !== undefined; at = next(at)) last = at;
+    if (last !== undefined && last > now - window) break;
   }
   return { last, missed };
 }

@@ -2,12 +2,13 @@ import {
   type Again,
   type Controller,
   type ControllerContext,
+  eventRecorder,
   LOOK_AGAIN_MS,
   OwnWrites,
   podInformer,
   WorkQueue,
 } from '@weft/controllers';
-import { type DaemonSet, EventRecorder, isDeleting, type Node, objectKey, resources, wellKnown } from '@weft/kube';
+import { type DaemonSet, isDeleting, type Node, objectKey, resources, wellKnown } from '@weft/kube';
 import { sameValue } from '@weft/plan';
 import { claim, followOwned } from '../common/claim.ts';
 import { hashOf, syncHistory, trimHistory } from '../common/history.ts';
@@ -22,7 +23,7 @@ const KIND = { apiVersion: 'apps/v1', kind: 'DaemonSet' };
 /** Keeps one pod of each DaemonSet on every node that should have one. */
 export function daemonSetController(context: ControllerContext): Controller {
   const { client, informers } = context;
-  const recorder = new EventRecorder({ client, component: NAME, log: context.log });
+  const recorder = eventRecorder(context, NAME);
   const pods = podInformer(informers);
   const nodes = informers.of(resources.nodes);
   const revisions = informers.owned(resources.controllerrevisions);

@@ -2,6 +2,7 @@ import {
   type Again,
   type Controller,
   type ControllerContext,
+  eventRecorder,
   LOOK_AGAIN_MS,
   OwnWrites,
   podInformer,
@@ -12,7 +13,6 @@ import {
   controllerRef,
   type Deployment,
   type Draft,
-  EventRecorder,
   isControlledBy,
   isStatus,
   objectKey,
@@ -34,7 +34,7 @@ const KIND = { apiVersion: 'apps/v1', kind: 'Deployment' };
 /** Leads Deployments from one ReplicaSet to the next. */
 export function deploymentController(context: ControllerContext): Controller {
   const { client, informers } = context;
-  const recorder = new EventRecorder({ client, component: NAME, log: context.log });
+  const recorder = eventRecorder(context, NAME);
   const pods = podInformer(informers);
   const sets = informers.owned(resources.replicasets);
   const deployments = informers.index(resources.deployments, 'namespace', (d) => d.metadata.namespace);

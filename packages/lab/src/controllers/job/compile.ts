@@ -180,7 +180,7 @@ function freeIndexes(completions: number, done: ReadonlySet<number>, active: rea
 }
 
 /** `1,3-5` → 1, 3, 4, 5. */
-function parseIndexes(text: string | undefined): number[] {
+export function parseIndexes(text: string | undefined): number[] {
   return (text ?? '').split(',').flatMap((part) => {
     const [first, last = first] = part.split('-').map(Number);
     if (part === '' || first === undefined || last === undefined) return [];
@@ -189,7 +189,7 @@ function parseIndexes(text: string | undefined): number[] {
 }
 
 /** The inverse of parseIndexes; runs of three and more are written as a range, as Kubernetes does. */
-function formatIndexes(indexes: ReadonlySet<number>): string {
+export function formatIndexes(indexes: ReadonlySet<number>): string {
   const sorted = [...indexes].sort((a, b) => a - b);
   const parts: string[] = [];
   for (let i = 0; i < sorted.length; ) {

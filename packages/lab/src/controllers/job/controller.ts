@@ -2,12 +2,13 @@ import {
   type Again,
   type Controller,
   type ControllerContext,
+  eventRecorder,
   LOOK_AGAIN_MS,
   OwnWrites,
   podInformer,
   WorkQueue,
 } from '@weft/controllers';
-import { EventRecorder, type Job, objectKey, resources } from '@weft/kube';
+import { type Job, objectKey, resources } from '@weft/kube';
 import { claim, followOwned } from '../common/claim.ts';
 import { ignoreGone } from '../common/gone.ts';
 import { isTerminating, PodControl, slowStart } from '../common/pod-control.ts';
@@ -20,7 +21,7 @@ const KIND = { apiVersion: 'batch/v1', kind: 'Job' };
 /** Runs the pods of Jobs to their end, and removes finished Jobs when their time is up. */
 export function jobController(context: ControllerContext): Controller {
   const { client, informers } = context;
-  const recorder = new EventRecorder({ client, component: NAME, log: context.log });
+  const recorder = eventRecorder(context, NAME);
   const pods = podInformer(informers);
   const jobs = informers.index(resources.jobs, 'namespace', (job) => job.metadata.namespace);
   const writes = new OwnWrites();

@@ -2,6 +2,7 @@ import {
   type Again,
   type Controller,
   type ControllerContext,
+  eventRecorder,
   isPodReady,
   isPodTerminal,
   LOOK_AGAIN_MS,
@@ -9,17 +10,7 @@ import {
   podInformer,
   WorkQueue,
 } from '@weft/controllers';
-import {
-  EventRecorder,
-  isStatus,
-  type Lease,
-  type Node,
-  objectKey,
-  type Pod,
-  resources,
-  timestamp,
-  wellKnown,
-} from '@weft/kube';
+import { isStatus, type Lease, type Node, objectKey, type Pod, resources, timestamp, wellKnown } from '@weft/kube';
 import { ignoreGone } from '../common/gone.ts';
 import { evictionTime, nodeReady, sameTaints, silentConditions, wantedTaints } from './compile.ts';
 
@@ -46,7 +37,7 @@ interface Seen {
 export function nodeLifecycleController(context: ControllerContext, options: NodeLifecycleOptions = {}): Controller {
   const { client, informers } = context;
   const graceMs = options.nodeGraceMs ?? 40_000;
-  const recorder = new EventRecorder({ client, component: NAME, log: context.log });
+  const recorder = eventRecorder(context, NAME);
   const pods = podInformer(informers);
   const nodes = informers.of(resources.nodes);
   const leases = informers.of(resources.leases);

@@ -2,12 +2,13 @@ import {
   type Again,
   type Controller,
   type ControllerContext,
+  eventRecorder,
   LOOK_AGAIN_MS,
   OwnWrites,
   podInformer,
   WorkQueue,
 } from '@weft/controllers';
-import { EventRecorder, isDeleting, objectKey, type Pod, type ReplicaSet, resources } from '@weft/kube';
+import { isDeleting, objectKey, type Pod, type ReplicaSet, resources } from '@weft/kube';
 import { errorMessage } from '@weft/plan';
 import { claim, followOwned } from '../common/claim.ts';
 import { isTerminating, PodControl, slowStart } from '../common/pod-control.ts';
@@ -20,7 +21,7 @@ const KIND = { apiVersion: 'apps/v1', kind: 'ReplicaSet' };
 /** Keeps as many pods as a ReplicaSet asks for. */
 export function replicaSetController(context: ControllerContext): Controller {
   const { client, informers } = context;
-  const recorder = new EventRecorder({ client, component: NAME, log: context.log });
+  const recorder = eventRecorder(context, NAME);
   const pods = podInformer(informers);
   informers.owned(resources.replicasets);
   const sets = informers.index(resources.replicasets, 'namespace', (set) => set.metadata.namespace);

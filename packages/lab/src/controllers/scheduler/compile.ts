@@ -26,7 +26,7 @@ export function schedule(pod: Pod, state: ClusterState): Placement {
   const ports = hostPorts(pod);
   const owner = controllerOf(pod)?.uid;
   const spread = spreadCheck(pod, nodes);
-  const affinity = podAffinityCheck(pod, nodes);
+  const affinity = podAffinityCheck(pod, nodes, state);
   const wish = spreadScore(pod, nodes);
   const reasons = new Map<string, number>();
   let best: { state: NodeState; score: number[] } | undefined;

@@ -2,12 +2,13 @@ import {
   type Again,
   type Controller,
   type ControllerContext,
+  eventRecorder,
   isPodTerminal,
   podCondition,
   podInformer,
   WorkQueue,
 } from '@weft/controllers';
-import { EventRecorder, isStatus, type Node, objectKey, type Pod, resources, timestamp } from '@weft/kube';
+import { isStatus, type Node, objectKey, type Pod, resources, timestamp } from '@weft/kube';
 import { sameValue } from '@weft/plan';
 import { schedule } from './compile.ts';
 import { ClusterState, placedPod } from './model.ts';
@@ -18,7 +19,7 @@ const POD = { apiVersion: 'v1', kind: 'Pod' };
 /** Binds pods to nodes. */
 export function scheduler(context: ControllerContext): Controller {
   const { client, informers } = context;
-  const recorder = new EventRecorder({ client, component: NAME, log: context.log });
+  const recorder = eventRecorder(context, NAME);
   const pods = podInformer(informers);
   const nodes = informers.of(resources.nodes);
   const state = new ClusterState();

@@ -1,4 +1,4 @@
-import { controllerOf, type Node, type Pod } from '@weft/kube';
+import { controllerOf, type Node, type Pod, type PodAffinityTerm } from '@weft/kube';
 
 /** A pod as far as it matters to the pods that are scheduled after it. */
 export interface PlacedPod {
@@ -59,9 +59,16 @@ export function placedPod(pod: Pod, node: string): PlacedPod {
   };
 }
 
+/** Terms of a pod that keep others away from it. */
+export function requiredAntiAffinity(pod: Pod): readonly PodAffinityTerm[] {
+  return pod.spec.affinity?.podAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? [];
+}
+
 /** Nodes and the pods on them, kept up to date pod by pod so that placing one costs no look at all others. */
 export class ClusterState {
   readonly nodes = new Map<string, NodeState>();
+  /** Pods with required anti-affinity: few, and every pod has to be checked against them. */
+  readonly guarded = new Set<PlacedPod>();
   readonly #placed = new Map<string, PlacedPod>();
 
   setNode(node: Node): void {
@@ -78,9 +85,9 @@ export class ClusterState {
 
   /** Puts a pod on a node, in place of where it was. */
   place(placed: PlacedPod): void {
-    const old = this.#placed.get(placed.key);
-    if (old !== undefined) this.#count(old, -1);
+    this.remove(placed.key);
     this.#placed.set(placed.key, placed);
+    if (requiredAntiAffinity(placed.pod).length > 0) this.guarded.add(placed);
     this.#count(placed, 1);
   }
 
@@ -89,6 +96,7 @@ export class ClusterState {
     const old = this.#placed.get(key);
     if (old === undefined) return;
     this.#placed.delete(key);
+    this.guarded.delete(old);
     this.#count(old, -1);
   }
 

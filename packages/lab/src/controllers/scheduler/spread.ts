@@ -6,7 +6,7 @@ import {
   type TopologySpreadConstraint,
 } from '@weft/kube';
 import { matchesNode, untolerated } from '../common/node-match.ts';
-import type { NodeState, PlacedPod } from './model.ts';
+import { type ClusterState, type NodeState, type PlacedPod, requiredAntiAffinity } from './model.ts';
 
 /** Pods that a constraint counts, per value of its topology key. */
 interface Counts {
@@ -77,24 +77,19 @@ function selectorOf(pod: Pod, constraint: TopologySpreadConstraint): LabelSelect
 }
 
 /** The check of required pod affinity and anti-affinity, the anti-affinity of pods that run already included. */
-export function podAffinityCheck(pod: Pod, nodes: readonly NodeState[]): NodeCheck | undefined {
+export function podAffinityCheck(pod: Pod, nodes: readonly NodeState[], state: ClusterState): NodeCheck | undefined {
   const affinity = pod.spec.affinity?.podAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? [];
-  const anti = pod.spec.affinity?.podAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? [];
+  const anti = requiredAntiAffinity(pod);
   /** Topologies that a running pod keeps this one out of. */
   const closed = new Set<string>();
-  for (const state of nodes) {
-    for (const placed of state.pods.values()) {
-      const terms = placed.pod.spec.affinity?.podAntiAffinity?.requiredDuringSchedulingIgnoredDuringExecution ?? [];
-      for (const term of terms) {
-        const domain = state.node.metadata.labels?.[term.topologyKey];
-        if (
-          domain === undefined ||
-          !selects(term, placed.namespace, pod.metadata.namespace ?? '', pod.metadata.labels)
-        ) {
-          continue;
-        }
-        closed.add(`${term.topologyKey}=${domain}`);
+  for (const placed of state.guarded) {
+    const labels = state.nodes.get(placed.node)?.node.metadata.labels;
+    for (const term of requiredAntiAffinity(placed.pod)) {
+      const domain = labels?.[term.topologyKey];
+      if (domain === undefined || !selects(term, placed.namespace, pod.metadata.namespace ?? '', pod.metadata.labels)) {
+        continue;
       }
+      closed.add(`${term.topologyKey}=${domain}`);
     }
   }
   if (affinity.length === 0 && anti.length === 0 && closed.size === 0) return undefined;

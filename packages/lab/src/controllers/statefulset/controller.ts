@@ -2,6 +2,7 @@ import {
   type Again,
   type Controller,
   type ControllerContext,
+  eventRecorder,
   LOOK_AGAIN_MS,
   OwnWrites,
   podInformer,
@@ -9,7 +10,6 @@ import {
 } from '@weft/controllers';
 import {
   type ControllerRevision,
-  EventRecorder,
   isStatus,
   objectKey,
   type PodTemplateSpec,
@@ -38,7 +38,7 @@ const WORDS: PodWords = {
 /** Keeps the numbered pods of StatefulSets. */
 export function statefulSetController(context: ControllerContext): Controller {
   const { client, informers } = context;
-  const recorder = new EventRecorder({ client, component: NAME, log: context.log });
+  const recorder = eventRecorder(context, NAME);
   const pods = podInformer(informers);
   const revisions = informers.owned(resources.controllerrevisions);
   const sets = informers.index(resources.statefulsets, 'namespace', (set) => set.metadata.namespace);
