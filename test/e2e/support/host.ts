@@ -150,7 +150,7 @@ function processInfo(pid: number): ProcessInfo | undefined {
   }
 }
 
-export function processes(): ProcessInfo[] {
+function processes(): ProcessInfo[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .flatMap((name) => processInfo(Number(name)) ?? []);
