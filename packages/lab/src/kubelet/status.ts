@@ -176,7 +176,14 @@ function condition(
   };
 }
 
-const OWN = new Set(['PodReadyToStartContainers', 'Initialized', 'Ready', 'ContainersReady', 'PodScheduled']);
+/** Conditions that the node writes; all others belong to somebody else. */
+export const OWN_CONDITIONS: ReadonlySet<string> = new Set([
+  'PodReadyToStartContainers',
+  'Initialized',
+  'Ready',
+  'ContainersReady',
+  'PodScheduled',
+]);
 
 function conditions(
   input: StatusInput,
@@ -235,7 +242,7 @@ function conditions(
     make('Ready', why === undefined, ...(why ?? [])),
     containersReady,
     make('PodScheduled', true),
-    ...old.filter((c) => !OWN.has(c.type)),
+    ...old.filter((c) => !OWN_CONDITIONS.has(c.type)),
   ];
 }
 

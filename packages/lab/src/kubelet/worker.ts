@@ -1,32 +1,25 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { isStatus, type Pod, resources } from '@weft/kube';
-import { errorMessage } from '@weft/plan';
-import type { Container, Sandbox } from '../runtime/index.ts';
-import { BackoffTable, goDuration } from './backoff.ts';
+import { type Container as ContainerDef, isStatus, type Pod, type PodStatus, resources } from '@weft/kube';
+import type { Container } from '../runtime/index.ts';
 import { type NodeContext, podEvent } from './context.ts';
-import { decide, type KillReason, type PodView } from './decide.ts';
+import { decide, type KillReason } from './decide.ts';
 import { PodHealth } from './health.ts';
 import { runHook } from './hooks.ts';
-import type { PodFiles } from './mounts.ts';
-import { allContainers, containerHash, graceSecondsOf, namespaceOf, podText, uidOf } from './pod.ts';
+import { allContainers, graceSecondsOf, namespaceOf, podText, uidOf } from './pod.ts';
 import { containersOf, lastWords, pruneContainers, viewsOf } from './pod-containers.ts';
+import { PodSandbox } from './pod-sandbox.ts';
 import { StatusPublisher } from './publisher.ts';
-import { sandboxSpec } from './sandbox-spec.ts';
-import { imageFor, StartError, startContainer, writePodFiles } from './starter.ts';
-import { podStatus, type StatusInput, type Waiting } from './status.ts';
-import { endContainers } from './terminate.ts';
+import { Setbacks } from './setbacks.ts';
+import { imageFor, startContainer } from './starter.ts';
+import { OWN_CONDITIONS, podStatus } from './status.ts';
+import { type EndInput, endContainers } from './terminate.ts';
 import { PodVolumes } from './volumes/pod-volumes.ts';
 
-/** Milliseconds between looks at a network that is not ready. */
-const NETWORK_POLL_MS = 100;
-const SANDBOX_RETRY_MS = [1000, 2000, 4000, 8000, 15_000];
-/** A definition that cannot be used is tried again after this time, or when an object it refers to changes. */
-const CONFIG_RETRY_MS = 10_000;
-/** How long `ErrImagePull` is shown before `ImagePullBackOff`. */
-const PULL_ERROR_SHOWN_MS = 2000;
 /** Seconds a pod gets that was deleted by force. */
 const FORCED_GRACE_SECONDS = 2;
+/** Ending a pod is tried again after this time, in milliseconds. */
+const END_RETRY_MS = 2000;
 
 const KILL_TEXT: Record<KillReason, (name: string) => string> = {
   liveness: (name) => `Container ${name} failed liveness probe, will be restarted`,
@@ -45,33 +38,27 @@ export class PodWorker {
   readonly #publisher: StatusPublisher;
   readonly #health: PodHealth;
   readonly #volumes: PodVolumes;
-  readonly #crashes = new BackoffTable();
-  readonly #pulls = new BackoffTable();
+  readonly #sandbox: PodSandbox;
+  readonly #setbacks: Setbacks;
   readonly #acceptedAt = Date.now();
   readonly #starting = new Map<string, Promise<void>>();
   readonly #killing = new Set<string>();
-  readonly #waiting = new Map<string, Waiting>();
-  /** Not to be started before this time, for other reasons than a crash. */
-  readonly #blocked = new Map<string, number>();
+  /** Last words by container id. */
   readonly #words = new Map<string, string>();
+  readonly #abort = new AbortController();
   #pod: Pod;
-  #sandboxId: string | undefined;
-  #files: PodFiles | undefined;
-  #creating: Promise<void> | undefined;
-  #sandboxFailures = 0;
-  #sandboxRetryAt = 0;
   #failed: { reason: string; message: string } | undefined;
   /** The pod has run its course; nothing is started any more. */
-  #terminal = false;
+  #terminal: boolean;
+  /** The API server knows how this pod ended, and nothing is left here to say more. */
+  readonly #frozen: boolean;
   #retired: Promise<void> | undefined;
   #ending: Promise<void> | undefined;
-  #graceEndsAt: number | undefined;
+  #graceEndsAt = Number.POSITIVE_INFINITY;
+  /** The object is not on the API server any more. */
   #gone = false;
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
-  /** The API server knows how this pod ended, and nothing is left here to say more. */
-  #frozen = false;
-  readonly #abort = new AbortController();
   #queued: NodeJS.Immediate | undefined;
   #closed = false;
 
@@ -82,16 +69,17 @@ export class PodWorker {
     this.uid = uidOf(pod);
     this.#podDir = join(context.dataDir, 'pods', this.uid);
     this.#logDir = join(context.dataDir, 'logs', `${namespaceOf(pod)}_${pod.metadata.name}_${this.uid}`);
+    const podNow = (): Pod => this.#pod;
+    const wake = (): void => this.wake();
     this.#publisher = new StatusPublisher(context, pod, () => this.remove());
-    this.#health = new PodHealth(
-      context,
-      () => this.#pod,
-      () => this.#podIP(),
-      () => this.wake(),
-    );
+    this.#health = new PodHealth(context, podNow, () => this.#sandbox.ip, wake);
     this.#volumes = new PodVolumes(context, this.#podDir, (message) =>
       podEvent(context, this.#pod, 'Warning', 'FailedMount', message),
     );
+    const stopping = (): boolean => this.#stopping();
+    const volumes = (): Promise<void> => this.#volumes.ready(this.#pod, stopping);
+    this.#sandbox = new PodSandbox({ context, podDir: this.#podDir, pod: podNow, stopping, volumes, onChange: wake });
+    this.#setbacks = new Setbacks(context, podNow, wake);
     this.#terminal = pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed';
     this.#frozen = this.#terminal && containersOf(context.runtime, this.uid).size === 0;
     this.#adopt();
@@ -102,11 +90,11 @@ export class PodWorker {
   }
 
   get sandboxId(): string | undefined {
-    return this.#sandboxId;
+    return this.#sandbox.id;
   }
 
   /** Status as this node knows it, which may be ahead of the API server. */
-  get status(): NonNullable<Pod['status']> {
+  get status(): PodStatus {
     return this.#publisher.latest ?? {};
   }
 
@@ -127,17 +115,11 @@ export class PodWorker {
     this.#end(Math.min(graceSecondsOf(this.#pod), FORCED_GRACE_SECONDS));
   }
 
-  /** An object that the pod refers to has changed. */
+  /** An object has changed: `configmaps/ns/name` or `secrets/ns/name`. */
   objectChanged(key: string): void {
-    for (const [name, { reason }] of this.#waiting)
-      if (reason === 'CreateContainerConfigError') this.#blocked.delete(name);
-    if (this.#volumes.refersTo(key)) this.refreshVolumes();
+    this.#setbacks.objectChanged();
+    if (this.#volumes.refersTo(key) && !this.#stopping()) void this.#volumes.refresh(this.#pod);
     this.wake();
-  }
-
-  refreshVolumes(): void {
-    if (this.#terminal || this.#ending !== undefined) return;
-    void this.#volumes.refresh(this.#pod);
   }
 
   containerEnded(container: Container): void {
@@ -166,136 +148,123 @@ export class PodWorker {
   /** Stops leading the pod; what runs goes on. */
   close(): void {
     this.#closed = true;
-    this.#abort.abort();
-    this.#volumes.cancel();
+    this.#cancel();
     clearTimeout(this.#timer);
     if (this.#queued !== undefined) clearImmediate(this.#queued);
     this.#health.freeze();
+    this.#setbacks.close();
     this.#publisher.close();
   }
 
   /** Resolves when nothing is being started any more. */
   async settled(): Promise<void> {
-    await Promise.allSettled([...this.#starting.values(), this.#creating, this.#ending]);
+    await Promise.allSettled([...this.#starting.values(), this.#sandbox.creating, this.#ending]);
   }
 
   #adopt(): void {
-    const { runtime } = this.#context;
-    const mine = runtime.sandboxes.list().filter((s) => s.uid === this.uid);
-    const newest = mine.sort((a, b) => a.attempt - b.attempt).at(-1);
-    if (newest === undefined) return;
-    this.#sandboxId = newest.id;
-    if (this.#terminal) return;
-    this.#files = writePodFiles(this.#context, this.#pod, newest, this.#podDir);
-    const statuses = [
-      ...(this.#pod.status?.initContainerStatuses ?? []),
-      ...(this.#pod.status?.containerStatuses ?? []),
-    ];
+    if (!this.#sandbox.adopt(!this.#terminal) || this.#terminal) return;
+    const { initContainerStatuses = [], containerStatuses = [] } = this.#pod.status ?? {};
     for (const { container: def } of allContainers(this.#pod)) {
-      const newestOf = this.containers(def.name).at(-1);
-      if (newestOf === undefined) continue;
-      const words = lastWords(this.#pod, this.#podDir, newestOf);
-      if (words !== undefined) this.#words.set(newestOf.id, words);
-      if (newestOf.state !== 'running') continue;
-      const before = statuses.find((s) => s.containerID === `runc://${newestOf.id}`);
-      this.#health.watch(newestOf, def, before && { started: before.started === true, ready: before.ready });
+      const newest = this.containers(def.name).at(-1);
+      if (newest === undefined) continue;
+      const words = lastWords(this.#pod, this.#podDir, newest);
+      if (words !== undefined) this.#words.set(newest.id, words);
+      if (newest.state !== 'running') continue;
+      const before = [...initContainerStatuses, ...containerStatuses].find(
+        (s) => s.containerID === `runc://${newest.id}`,
+      );
+      this.#health.watch(newest, def, before && { started: before.started === true, ready: before.ready });
     }
   }
 
-  #sandbox(): Sandbox | undefined {
-    return this.#sandboxId === undefined ? undefined : this.#context.runtime.sandboxes.get(this.#sandboxId);
+  #stopping(): boolean {
+    return this.#ending !== undefined || this.#terminal || this.#closed;
   }
 
-  #podIP(): string {
-    const ips = this.#pod.spec.hostNetwork === true ? this.#context.nodeIPs : (this.#sandbox()?.ips ?? []);
-    return ips[0] ?? '';
-  }
-
-  #view(containers: ReadonlyMap<string, readonly Container[]>, now: number): PodView {
-    const sandbox = this.#sandbox();
-    const backoffUntil = new Map(this.#blocked);
-    for (const { container: def } of allContainers(this.#pod)) {
-      const newest = containers.get(def.name)?.at(-1);
-      if (newest?.state !== 'exited') continue;
-      const until = this.#crashes.until(`${def.name}/${containerHash(def)}`, newest.finishedAt ?? 0, now);
-      if (until !== undefined) backoffUntil.set(def.name, Math.max(until, backoffUntil.get(def.name) ?? 0));
-    }
-    return {
-      sandbox: sandbox && { ready: this.#context.runtime.sandboxes.isReady(sandbox) },
-      containers: viewsOf(containers, this.#sandboxId),
-      starting: new Set(this.#starting.keys()),
-      creatingSandbox: this.#creating !== undefined,
-      started: this.#health.names((h) => h.started),
-      unhealthy: this.#health.unhealthy(),
-      backoffUntil,
-    };
+  /** Gives up what is only being prepared. */
+  #cancel(): void {
+    this.#abort.abort();
+    this.#volumes.cancel();
   }
 
   #sync(): void {
-    if (this.#ending !== undefined) {
-      if (this.#pod.metadata.deletionTimestamp !== undefined) this.#end(graceSecondsOf(this.#pod));
-      return;
-    }
     if (this.#pod.metadata.deletionTimestamp !== undefined) return this.#end(graceSecondsOf(this.#pod));
+    if (this.#ending !== undefined) return;
     const now = Date.now();
     if (!this.#terminal) this.#checkDeadline(now);
-    if (!this.#terminal) {
-      const containers = containersOf(this.#context.runtime, this.uid);
-      const decision = decide(this.#pod, this.#view(containers, now), now);
-      if (decision.over) this.#terminal = true;
-      else {
-        if (decision.createSandbox) this.#createSandbox(now);
-        for (const { name, id, reason } of decision.kill) this.#kill(name, id, reason);
-        for (const name of decision.start) this.#start(name, containers.get(name) ?? []);
-        for (const [name, until] of decision.backoff) this.#showBackoff(name, until);
-      }
-      for (const list of containers.values()) if (list.length > 2) void pruneContainers(this.#context.runtime, list);
-    }
+    if (!this.#terminal) this.#advance(now);
     this.#publish();
     if (this.#terminal) this.#retire();
   }
 
-  #publish(): void {
-    if (this.#gone || this.#frozen) return;
-    const sandbox = this.#sandbox();
-    const input: StatusInput = {
-      // The statuses of the API server may lag behind what was written from here.
-      pod: { ...this.#pod, status: this.#publisher.latest ?? this.#pod.status ?? {} },
-      nodeIPs: this.#context.nodeIPs,
-      sandbox: sandbox && { ready: this.#context.runtime.sandboxes.isReady(sandbox), ips: sandbox.ips },
-      containers: this.#shown(),
-      waiting: this.#waiting,
+  #advance(now: number): void {
+    const containers = containersOf(this.#context.runtime, this.uid);
+    const sandbox = this.#sandbox.current;
+    const view = {
+      sandbox: sandbox && { ready: this.#sandbox.ready },
+      containers: viewsOf(containers, this.#sandbox.id),
+      starting: new Set(this.#starting.keys()),
+      creatingSandbox: this.#sandbox.creating !== undefined,
       started: this.#health.names((h) => h.started),
-      ready: this.#health.names((h) => h.ready),
-      messages: this.#words,
-      acceptedAt: this.#acceptedAt,
-      failed: this.#failed,
-      terminal: this.#terminal || this.#ending !== undefined,
+      unhealthy: this.#health.unhealthy(),
+      backoffUntil: this.#setbacks.until(containers, now),
     };
-    this.#publisher.publish(this.#withForeign(podStatus(input, Date.now())));
+    const decision = decide(this.#pod, view, now);
+    if (decision.over) {
+      this.#terminal = true;
+      return;
+    }
+    if (decision.createSandbox) {
+      const retryAt = this.#sandbox.create(now);
+      if (retryAt !== undefined) this.#wakeAt(retryAt);
+    }
+    for (const { name, id, reason } of decision.kill) this.#kill(name, id, reason);
+    for (const name of decision.start) this.#start(name, containers.get(name) ?? []);
+    for (const [name, until] of decision.backoff) {
+      this.#wakeAt(until);
+      this.#setbacks.crashed(name, until);
+    }
+    for (const list of containers.values()) if (list.length > 2) void pruneContainers(this.#context.runtime, list);
   }
 
-  /** Containers as the status shows them: one whose hook still runs has not started yet. */
+  #publish(): void {
+    if (this.#gone || this.#frozen) return;
+    const { nodeIPs } = this.#context;
+    const sandbox = this.#sandbox.current;
+    const latest = this.#publisher.latest ?? {};
+    // Conditions of others come from the API server; our own may be older there than what was written from here.
+    const own = (latest.conditions ?? []).filter((c) => OWN_CONDITIONS.has(c.type));
+    const foreign = (this.#pod.status?.conditions ?? []).filter((c) => !OWN_CONDITIONS.has(c.type));
+    const status = podStatus(
+      {
+        pod: { ...this.#pod, status: { ...latest, conditions: [...own, ...foreign] } },
+        nodeIPs,
+        sandbox: sandbox && { ready: this.#sandbox.ready, ips: sandbox.ips },
+        containers: this.#shown(),
+        waiting: this.#setbacks.waiting,
+        started: this.#health.names((h) => h.started),
+        ready: this.#health.names((h) => h.ready),
+        messages: this.#words,
+        acceptedAt: this.#acceptedAt,
+        failed: this.#failed,
+        terminal: this.#terminal || this.#ending !== undefined,
+      },
+      Date.now(),
+    );
+    this.#publisher.publish(status);
+  }
+
+  /** Containers as the status shows them: one whose postStart hook still runs has not started yet. */
   #shown(): Map<string, readonly Container[]> {
     const out = new Map<string, readonly Container[]>(containersOf(this.#context.runtime, this.uid));
     for (const name of this.#starting.keys()) {
       const list = out.get(name) ?? [];
       const newest = list.at(-1);
-      if (newest !== undefined && newest.state !== 'exited' && this.#health.get(newest.id) === undefined) {
-        const before = list.slice(0, -1);
-        if (before.length === 0) out.delete(name);
-        else out.set(name, before);
-      }
+      if (newest === undefined || newest.state === 'exited' || this.#health.get(newest.id) !== undefined) continue;
+      if (list.length === 1) out.delete(name);
+      else out.set(name, list.slice(0, -1));
     }
     return out;
-  }
-
-  /** Conditions that others write come from the API server, not from what was written last. */
-  #withForeign(status: NonNullable<Pod['status']>): NonNullable<Pod['status']> {
-    const own = new Set(['PodReadyToStartContainers', 'Initialized', 'Ready', 'ContainersReady', 'PodScheduled']);
-    const foreign = (this.#pod.status?.conditions ?? []).filter((c) => !own.has(c.type));
-    const conditions = [...(status.conditions ?? []).filter((c) => own.has(c.type)), ...foreign];
-    return { ...status, conditions };
   }
 
   #checkDeadline(now: number): void {
@@ -322,134 +291,61 @@ export class PodWorker {
     }, wait);
   }
 
-  #createSandbox(now: number): void {
-    if (this.#sandboxRetryAt > now) return this.#wakeAt(this.#sandboxRetryAt);
-    this.#creating = this.#makeSandbox()
-      .catch((error: unknown) => {
-        const wait = SANDBOX_RETRY_MS[Math.min(this.#sandboxFailures, SANDBOX_RETRY_MS.length - 1)] as number;
-        this.#sandboxFailures += 1;
-        this.#sandboxRetryAt = Date.now() + wait;
-        const message = `Failed to create pod sandbox: rpc error: code = Unknown desc = ${errorMessage(error)}`;
-        podEvent(this.#context, this.#pod, 'Warning', 'FailedCreatePodSandBox', message);
-      })
-      .finally(() => {
-        this.#creating = undefined;
-        this.wake();
-      });
-  }
-
-  async #makeSandbox(): Promise<void> {
-    const { runtime, network, nodeName, dns } = this.#context;
-    const old = this.#sandbox();
-    if (old !== undefined) {
-      podEvent(
-        this.#context,
-        this.#pod,
-        'Normal',
-        'SandboxChanged',
-        'Pod sandbox changed, it will be killed and re-created.',
-      );
-      await runtime.retireSandbox(old.id);
-      this.#sandboxId = undefined;
-    }
-    if (this.#pod.spec.hostNetwork !== true) await this.#networkReady(network.check?.bind(network));
-    if (this.#stopping()) return;
-    const [sandbox] = await Promise.all([
-      runtime
-        .runSandbox(sandboxSpec(this.#pod, old === undefined ? 0 : old.attempt + 1, nodeName, dns.domain))
-        .catch((error: unknown) => {
-          throw new Error(`failed to setup network for sandbox: ${errorMessage(error)}`);
-        }),
-      // Started early; whoever needs the volumes waits for them and sees what went wrong.
-      this.#volumes.ready(this.#pod, () => this.#stopping()).catch(() => {}),
-    ]);
-    this.#sandboxId = sandbox.id;
-    this.#sandboxFailures = 0;
-    this.#files = writePodFiles(this.#context, this.#pod, sandbox, this.#podDir);
-  }
-
-  async #networkReady(check: (() => Promise<string | undefined>) | undefined): Promise<void> {
-    let told = false;
-    for (;;) {
-      const problem = await check?.();
-      if (problem === undefined || this.#stopping()) return;
-      if (!told && Date.now() - this.#acceptedAt > 1000) {
-        told = true;
-        const message = `network is not ready: container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: ${problem}`;
-        podEvent(this.#context, this.#pod, 'Warning', 'NetworkNotReady', message);
-      }
-      await new Promise((resolve) => setTimeout(resolve, NETWORK_POLL_MS));
-    }
-  }
-
-  #stopping(): boolean {
-    return this.#ending !== undefined || this.#terminal || this.#closed;
-  }
-
   #start(name: string, before: readonly Container[]): void {
     const found = allContainers(this.#pod).find((c) => c.container.name === name);
-    const sandbox = this.#sandbox();
-    if (found === undefined || sandbox === undefined || this.#files === undefined) return;
+    if (found === undefined) return;
     const { container: def, init } = found;
-    const files = this.#files;
-    const pod = this.#pod;
-    const newest = before.at(-1);
-    const known = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])].find(
-      (s) => s.name === name,
-    );
-    // Without a record on disk the API server still knows how often it was started.
-    const attempt = newest !== undefined ? newest.attempt + 1 : known?.containerID ? known.restartCount + 1 : 0;
-    const run = async (): Promise<void> => {
-      try {
-        const [image] = await Promise.all([
-          imageFor(this.#context, pod, def, this.#abort.signal),
-          this.#volumes.ready(pod, () => this.#stopping()),
-        ]);
-        if (this.#stopping()) return;
-        if (newest !== undefined)
-          this.#crashes.next(`${name}/${containerHash(def)}`, newest.finishedAt ?? 0, Date.now());
-        const container = await startContainer(this.#context, {
-          pod,
-          def,
-          init,
-          attempt,
-          sandbox,
-          image,
-          podDir: this.#podDir,
-          logDir: this.#logDir,
-          files,
-          stopped: () => this.#stopping(),
-        });
-        this.#waiting.delete(name);
-        this.#pulls.forget(def.image ?? '');
-        await this.#afterStart(container, def);
-      } catch (error) {
-        this.#startFailed(name, def.image ?? '', error);
-      }
-    };
-    this.#blocked.delete(name);
-    this.#starting.set(
-      name,
-      run().finally(() => {
+    const running = this.#startOne(def, init, before)
+      .catch((error: unknown) => this.#setbacks.failed(def, error))
+      .finally(() => {
         this.#starting.delete(name);
         this.wake();
-      }),
-    );
+      });
+    this.#starting.set(name, running);
   }
 
-  async #afterStart(container: Container, def: (typeof this.pod.spec.containers)[number]): Promise<void> {
+  async #startOne(def: ContainerDef, init: boolean, before: readonly Container[]): Promise<void> {
+    const pod = this.#pod;
+    const sandbox = this.#sandbox.current;
+    const { files } = this.#sandbox;
+    if (sandbox === undefined || files === undefined) return;
+    const last = before.at(-1);
+    const statuses = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])];
+    const known = statuses.find((s) => s.name === def.name);
+    // Without a record on disk the API server still knows how often it was started.
+    const attempt = last !== undefined ? last.attempt + 1 : known?.containerID ? known.restartCount + 1 : 0;
+    const stopped = (): boolean => this.#stopping();
+    const [image] = await Promise.all([
+      imageFor(this.#context, pod, def, this.#abort.signal),
+      this.#volumes.ready(pod, stopped),
+    ]);
+    if (stopped()) return;
+    this.#setbacks.starting(def, last);
+    const dirs = { podDir: this.#podDir, logDir: this.#logDir };
+    const container = await startContainer(this.#context, {
+      pod,
+      def,
+      init,
+      attempt,
+      sandbox,
+      image,
+      files,
+      stopped,
+      ...dirs,
+    });
+    this.#setbacks.started(def);
+    await this.#afterStart(container, def);
+  }
+
+  async #afterStart(container: Container, def: ContainerDef): Promise<void> {
+    const { runtime } = this.#context;
     const hook = def.lifecycle?.postStart;
     let failure: string | undefined;
     if (hook !== undefined && container.state === 'running') {
-      const context = {
-        runtime: this.#context.runtime,
-        containerId: container.id,
-        container: def,
-        podIP: this.#podIP(),
-      };
-      failure = await runHook(hook, context, 0x7fffffff, this.#abort.signal);
+      const ask = { runtime, containerId: container.id, container: def, podIP: this.#sandbox.ip };
+      failure = await runHook(hook, ask, 0x7fffffff, this.#abort.signal);
     }
-    const now = this.#context.runtime.containers.get(container.id);
+    const now = runtime.containers.get(container.id);
     if (now?.state !== 'running') return;
     this.#health.watch(now, def);
     if (failure === undefined) return;
@@ -457,74 +353,22 @@ export class PodWorker {
     this.#health.condemn(container.id, 'postStart');
   }
 
-  #startFailed(name: string, image: string, error: unknown): void {
-    const reason = error instanceof StartError ? error.reason : 'CreateContainerError';
-    if (reason === 'PodTerminating') return;
-    const message = errorMessage(error);
-    if (!(error instanceof StartError)) {
-      this.#context.log.error('cannot start a container', { pod: podText(this.#pod), container: name, error });
-    }
-    const now = Date.now();
-    this.#waiting.set(name, { reason, message });
-    if (reason === 'ErrImagePull') {
-      this.#pulls.next(image, now, now);
-      const until = now + this.#pulls.delay(image);
-      this.#blocked.set(name, until);
-      setTimeout(() => {
-        if (this.#waiting.get(name)?.reason !== 'ErrImagePull' || this.#stopping()) return;
-        this.#waiting.set(name, {
-          reason: 'ImagePullBackOff',
-          message: `Back-off pulling image "${image}": ErrImagePull: ${message}`,
-        });
-        podEvent(this.#context, this.#pod, 'Normal', 'BackOff', `Back-off pulling image "${image}"`, name);
-        podEvent(this.#context, this.#pod, 'Warning', 'Failed', 'Error: ImagePullBackOff', name);
-        this.wake();
-      }, PULL_ERROR_SHOWN_MS).unref();
-    } else if (reason !== 'RunContainerError') this.#blocked.set(name, now + CONFIG_RETRY_MS);
-  }
-
-  #showBackoff(name: string, until: number): void {
-    this.#wakeAt(until);
-    const blocked = this.#blocked.get(name);
-    if (blocked !== undefined && blocked >= until) return;
-    const def = allContainers(this.#pod).find((c) => c.container.name === name)?.container;
-    if (def === undefined) return;
-    const delay = goDuration(this.#crashes.delay(`${name}/${containerHash(def)}`));
-    const message = `back-off ${delay} restarting failed container=${name} pod=${podText(this.#pod)}`;
-    if (this.#waiting.get(name)?.message === message) return;
-    this.#waiting.set(name, { reason: 'CrashLoopBackOff', message });
-    podEvent(
-      this.#context,
-      this.#pod,
-      'Warning',
-      'BackOff',
-      `Back-off restarting failed container ${name} in pod ${podText(this.#pod)}`,
-      name,
-    );
-  }
-
   #kill(name: string, id: string, reason: KillReason): void {
     if (this.#killing.has(id)) return;
     this.#killing.add(id);
     const def = allContainers(this.#pod).find((c) => c.container.name === name)?.container;
-    const seconds =
-      (reason === 'liveness' ? def?.livenessProbe?.terminationGracePeriodSeconds : undefined) ??
-      (reason === 'startup' ? def?.startupProbe?.terminationGracePeriodSeconds : undefined) ??
-      this.#pod.spec.terminationGracePeriodSeconds ??
-      30;
+    const probe = reason === 'liveness' ? def?.livenessProbe : reason === 'startup' ? def?.startupProbe : undefined;
+    const seconds = probe?.terminationGracePeriodSeconds ?? this.#pod.spec.terminationGracePeriodSeconds ?? 30;
     podEvent(this.#context, this.#pod, 'Normal', 'Killing', KILL_TEXT[reason](name), name);
     const ends = Date.now() + seconds * 1000;
-    endContainers({
-      context: this.#context,
-      pod: this.#pod,
-      podIP: this.#podIP(),
-      only: id,
-      quiet: true,
-      graceEndsAt: () => ends,
-    }).catch((error: unknown) => {
+    endContainers(this.#endInput(() => ends, { only: id, quiet: true })).catch((error: unknown) => {
       this.#killing.delete(id);
       this.#context.log.error('cannot end a container', { pod: podText(this.#pod), container: name, error });
     });
+  }
+
+  #endInput(graceEndsAt: () => number, more: Pick<EndInput, 'only' | 'quiet'> = {}): EndInput {
+    return { context: this.#context, pod: this.#pod, podIP: this.#sandbox.ip, graceEndsAt, ...more };
   }
 
   async #wordsFromLog(container: Container): Promise<void> {
@@ -539,79 +383,55 @@ export class PodWorker {
 
   /** Gives back what a pod that has run its course does not need any more; its containers stay for their logs. */
   #retire(): void {
-    this.#retired ??= (async () => {
-      this.#abort.abort();
-      this.#volumes.cancel();
+    const retire = async (): Promise<void> => {
+      this.#cancel();
       this.#health.freeze();
-      await Promise.allSettled([...this.#starting.values(), this.#creating]);
-      const now = Date.now();
-      await endContainers({
-        context: this.#context,
-        pod: this.#pod,
-        podIP: this.#podIP(),
-        graceEndsAt: () => now + graceSecondsOf(this.#pod) * 1000,
-      });
-      const sandbox = this.#sandbox();
-      if (sandbox !== undefined) await this.#context.runtime.retireSandbox(sandbox.id);
+      await Promise.allSettled([...this.#starting.values(), this.#sandbox.creating]);
+      const ends = Date.now() + graceSecondsOf(this.#pod) * 1000;
+      await endContainers(this.#endInput(() => ends));
+      await this.#sandbox.retire();
       if (this.#ending === undefined) this.#publish();
-    })().catch((error: unknown) => {
+    };
+    this.#retired ??= retire().catch((error: unknown) => {
       this.#retired = undefined;
       this.#context.log.error('cannot give back what a finished pod used', { pod: podText(this.#pod), error });
-      this.#wakeAt(Date.now() + 5000);
+      this.#wakeAt(Date.now() + END_RETRY_MS);
     });
   }
 
   /** Ends the pod; a later call can only shorten the time it has. */
   #end(graceSeconds: number): void {
-    const ends = Date.now() + graceSeconds * 1000;
-    this.#graceEndsAt = Math.min(this.#graceEndsAt ?? Number.POSITIVE_INFINITY, ends);
+    this.#graceEndsAt = Math.min(this.#graceEndsAt, Date.now() + graceSeconds * 1000);
     if (this.#ending !== undefined) return;
     clearTimeout(this.#timer);
-    this.#abort.abort();
-    this.#volumes.cancel();
+    this.#cancel();
     this.#ending = this.#finish().catch((error: unknown) => {
       this.#context.log.error('cannot end a pod; it is tried again', { pod: podText(this.#pod), error });
       setTimeout(() => {
         this.#ending = undefined;
-        this.wake();
         if (this.#gone) this.remove();
-      }, 2000);
+        else this.wake();
+      }, END_RETRY_MS);
     });
   }
 
   async #finish(): Promise<void> {
-    const { runtime, client, tokens } = this.#context;
+    const { runtime, tokens } = this.#context;
     this.#health.freeze();
-    const ended = endContainers({
-      context: this.#context,
-      pod: this.#pod,
-      podIP: this.#podIP(),
-      graceEndsAt: () => this.#graceEndsAt ?? 0,
-    });
-    await Promise.allSettled([...this.#starting.values(), this.#creating]);
-    await ended;
+    const input = this.#endInput(() => this.#graceEndsAt);
+    await Promise.all([
+      endContainers(input),
+      Promise.allSettled([...this.#starting.values(), this.#sandbox.creating, this.#retired]),
+    ]);
     // Something that was being started while the others ended.
-    await endContainers({
-      context: this.#context,
-      pod: this.#pod,
-      podIP: this.#podIP(),
-      graceEndsAt: () => this.#graceEndsAt ?? 0,
-    });
-    await this.#retired;
+    await endContainers(input);
     for (const sandbox of runtime.sandboxes.list()) {
       if (sandbox.uid === this.uid) await runtime.retireSandbox(sandbox.id);
     }
     this.#publish();
     if (!this.#gone) {
       await this.#publisher.flush();
-      await client
-        .delete(resources.pods, namespaceOf(this.#pod), this.#pod.metadata.name, {
-          gracePeriodSeconds: 0,
-          uid: this.uid,
-        })
-        .catch((error: unknown) => {
-          if (!isStatus(error, 'NotFound') && !isStatus(error, 'Conflict')) throw error;
-        });
+      await this.#deleteObject();
     }
     this.close();
     for (const list of containersOf(runtime, this.uid).values()) {
@@ -621,5 +441,13 @@ export class PodWorker {
     rmSync(this.#logDir, { recursive: true, force: true });
     tokens.forget(this.uid);
     this.#onDone(this);
+  }
+
+  async #deleteObject(): Promise<void> {
+    const { name } = this.#pod.metadata;
+    const options = { gracePeriodSeconds: 0, uid: this.uid };
+    await this.#context.client.delete(resources.pods, namespaceOf(this.#pod), name, options).catch((error: unknown) => {
+      if (!isStatus(error, 'NotFound') && !isStatus(error, 'Conflict')) throw error;
+    });
   }
 }

@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process';
-import { closeSync, constants, openSync, readSync, rmSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorMessage, WeftError } from '@weft/plan';
+import { runsProgram } from './process.ts';
 import type { Tools } from './tools.ts';
 
 /** What it takes to start a container under its own monitor. */
@@ -101,4 +102,22 @@ export async function releaseContainer(runcRoot: string, id: string, isRunning: 
     closeSync(fd);
   }
   rmSync(fifo, { force: true });
+}
+
+/** True while the monitor of a bundle's container runs. */
+export function isMonitorAlive(bundle: string): boolean {
+  try {
+    return runsProgram(Number(readFileSync(join(bundle, 'conmon.pid'), 'utf8')), 'conmon');
+  } catch {
+    return false;
+  }
+}
+
+/** containerd's wording around what runc said, which kubectl users know how to search for. */
+export function startError(error: unknown): string {
+  const text = errorMessage(error);
+  // runc may warn before it says what went wrong.
+  const lines = text.split('\n').filter((line) => line.includes('level=error'));
+  const said = /msg="((?:[^"\\]|\\.)*)"/.exec(lines.at(-1) ?? '')?.[1]?.replace(/\\(.)/g, '$1') ?? text;
+  return `failed to create containerd task: failed to create shim task: OCI runtime create failed: ${said}: unknown`;
 }

@@ -1,21 +1,13 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { isKernelError, MNT_DETACH, mount, umount2 } from '@weft/kernel';
-import { errorMessage, type Logger, WeftError } from '@weft/plan';
+import { type Logger, WeftError } from '@weft/plan';
 import type { StoredImage } from '../images/index.ts';
-import { createWithConmon, releaseContainer } from './conmon.ts';
+import { createWithConmon, isMonitorAlive, releaseContainer, startError } from './conmon.ts';
 import { type Exit, Exits } from './exits.ts';
+import { mountOverlay, unmountOverlay } from './overlay.ts';
 import { newId, readRecords, writeRecord } from './files.ts';
-import {
-  identify,
-  isAlive,
-  namespaceOf,
-  type ProcessId,
-  processesInMountNs,
-  runsProgram,
-  signalProcess,
-} from './process.ts';
+import { identify, isAlive, namespaceOf, type ProcessId, processesInMountNs, signalProcess } from './process.ts';
 import type { Sandbox } from './sandbox.ts';
 import { type ContainerMount, runtimeSpec } from './spec.ts';
 import type { Tools } from './tools.ts';
@@ -89,8 +81,6 @@ export interface ContainersOptions {
   readonly sandboxDir: (id: string) => string;
   readonly onExit: (container: Container) => void;
 }
-
-const escapeOverlay = (path: string): string => path.replace(/([\\:,])/g, '\\$1');
 
 /** Makes, starts, finds again, stops and removes containers. */
 export class Containers {
@@ -396,44 +386,6 @@ export class Containers {
       throw new WeftError({ code: 'NO_SUCH_CONTAINER', message: `no such container: ${id}` });
     return container;
   }
-}
-
-function isMonitorAlive(bundle: string): boolean {
-  try {
-    return runsProgram(Number(readFileSync(join(bundle, 'conmon.pid'), 'utf8')), 'conmon');
-  } catch {
-    return false;
-  }
-}
-
-function mountOverlay(bundle: string, lower: string): void {
-  const path = (name: string): string => escapeOverlay(join(bundle, name));
-  const data = `lowerdir=${escapeOverlay(lower)},upperdir=${path('upper')},workdir=${path('work')}`;
-  const target = join(bundle, 'rootfs');
-  try {
-    mount('overlay', target, 'overlay', 0, data);
-  } catch (error) {
-    // An unprivileged mount must keep its marks in user.* attributes where trusted.* ones are refused.
-    if (!isKernelError(error, 'EPERM')) throw error;
-    mount('overlay', target, 'overlay', 0, `${data},userxattr`);
-  }
-}
-
-function unmountOverlay(bundle: string): void {
-  try {
-    umount2(join(bundle, 'rootfs'), MNT_DETACH);
-  } catch (error) {
-    if (!isKernelError(error, 'EINVAL') && !isKernelError(error, 'ENOENT')) throw error;
-  }
-}
-
-/** containerd's wording around what runc said, which kubectl users know how to search for. */
-function startError(error: unknown): string {
-  const text = errorMessage(error);
-  // runc may warn before it says what went wrong.
-  const lines = text.split('\n').filter((line) => line.includes('level=error'));
-  const said = /msg="((?:[^"\\]|\\.)*)"/.exec(lines.at(-1) ?? '')?.[1]?.replace(/\\(.)/g, '$1') ?? text;
-  return `failed to create containerd task: failed to create shim task: OCI runtime create failed: ${said}: unknown`;
 }
 
 /** A signal's number from the forms images use: `SIGQUIT`, `QUIT`, `3`, `SIGRTMIN+3`. */
