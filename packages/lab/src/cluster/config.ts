@@ -70,6 +70,29 @@ function cidr(flag: string, text: string): Prefix {
   return prefix;
 }
 
+/** Directories beside those of clusters. */
+const NOT_CLUSTERS = new Set(['images', 'shim']);
+
+/** True for what can be a cluster's name. Host link names are `weft-NAME` and at most 15 bytes long. */
+export function isClusterName(name: string): boolean {
+  return /^[a-z0-9]([-a-z0-9]{0,8}[a-z0-9])?$/.test(name) && !NOT_CLUSTERS.has(name);
+}
+
+/**
+ * Refuses what cannot be a cluster's name. Names become directories, which `down` removes, and links: whoever takes one
+ * from a user asks here first.
+ *
+ * @throws WeftError BAD_NAME
+ */
+export function checkClusterName(name: string): void {
+  if (isClusterName(name)) return;
+  throw new WeftError({
+    code: 'BAD_NAME',
+    message: `--name: "${name}" cannot be a cluster's name`,
+    hint: 'use 1 to 10 lower-case letters, digits and dashes',
+  });
+}
+
 /**
  * Fills defaults and checks a request. `index` numbers the clusters of this machine from 0, so that clusters side by
  * side get different defaults; `taken` are the blocks that something else on this machine uses already.
@@ -81,14 +104,7 @@ export function resolveConfig(
   context: { index: number; rootless: boolean; apiPort: number; taken: readonly { what: string; cidr: string }[] },
 ): ClusterConfig {
   const name = request.name ?? 'weft';
-  // Host link names are `weft-NAME` and at most 15 bytes long.
-  if (!/^[a-z0-9]([-a-z0-9]{0,8}[a-z0-9])?$/.test(name) || name === 'images') {
-    throw new WeftError({
-      code: 'BAD_NAME',
-      message: `--name: "${name}" cannot be a cluster's name`,
-      hint: 'use 1 to 10 lower-case letters, digits and dashes',
-    });
-  }
+  checkClusterName(name);
   const nodes = request.nodes ?? 3;
   const subnets = request.subnets ?? 1;
   if (subnets !== 1 && subnets !== 2)

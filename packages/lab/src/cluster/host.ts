@@ -14,7 +14,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { WeftError } from '@weft/plan';
 import { detachHost, hostBlocks } from '../host/link.ts';
-import { type ClusterConfig, type ClusterRequest, resolveConfig } from './config.ts';
+import { checkClusterName, type ClusterConfig, type ClusterRequest, isClusterName, resolveConfig } from './config.ts';
 import { followProgress } from './control.ts';
 import { type ClusterPaths, clusterPaths, stateRoot } from './paths.ts';
 import { childrenOf, type ClusterPids, clusterNamespaceArgs, recordOf, runProgram } from './processes.ts';
@@ -49,6 +49,7 @@ function readJson<T>(file: string): T | undefined {
 
 /** The named cluster as the disk and /proc know it, or undefined when there never was one. */
 export function findCluster(name: string, host: HostContext): KnownCluster | undefined {
+  checkClusterName(name);
   const paths = clusterPaths(name, host.env, host.uid);
   const config = readJson<ClusterConfig>(paths.configFile);
   if (config === undefined) return undefined;
@@ -64,7 +65,7 @@ export function listClusters(host: HostContext): KnownCluster[] {
   } catch {
     // No cluster has ever been made.
   }
-  return names.flatMap((name) => findCluster(name, host) ?? []);
+  return names.filter(isClusterName).flatMap((name) => findCluster(name, host) ?? []);
 }
 
 function portIsFree(port: number): Promise<boolean> {
@@ -77,7 +78,8 @@ function portIsFree(port: number): Promise<boolean> {
 
 async function chooseApiPort(wanted: number | undefined): Promise<number> {
   if (wanted !== undefined) {
-    if (await portIsFree(wanted)) return wanted;
+    // What is no port at all is refused with the rest of the request.
+    if (!(wanted >= 1 && wanted <= 65_535) || (await portIsFree(wanted))) return wanted;
     throw new WeftError({
       code: 'PORT_IN_USE',
       message: `--api-port: TCP port ${wanted} of 127.0.0.1 is in use`,
@@ -175,7 +177,7 @@ export async function upCluster(
     mkdirSync(paths.logDir, { recursive: true });
     mkdirSync(paths.runDir, { recursive: true });
     writeFileSync(paths.configFile, `${JSON.stringify(config, undefined, 2)}\n`);
-    const pids = await launch(config, paths, host, space.mapMany, signal);
+    const pids = await launch(config, paths, host, space.mapMany);
     await follow(paths, pids, onEvent, signal);
     return { cluster: { config, paths, pids }, wasRunning: false };
   } catch (error) {
@@ -197,7 +199,6 @@ async function launch(
   paths: ClusterPaths,
   host: HostContext,
   mapMany: boolean,
-  signal: AbortSignal,
 ): Promise<ClusterPids> {
   const log = openSync(path.join(paths.logDir, 'supervisor.log'), 'a');
   const args = [...clusterNamespaceArgs(config.rootless, mapMany), ...clusterInitCommand(config.name, host.self)];
@@ -223,8 +224,8 @@ async function launch(
   child.unref();
   const failed = new Promise<never>((_, reject) => child.once('error', reject));
   const found = (async (): Promise<ClusterPids> => {
+    // Also when interrupted: what cannot be found cannot be taken away.
     for (let i = 0; i < 2000; i++) {
-      if (signal.aborted) throw aborted();
       const unshare = child.pid === undefined ? undefined : recordOf(child.pid);
       const [first] = child.pid === undefined ? [] : childrenOf(child.pid);
       const init = first === undefined ? undefined : recordOf(first);
@@ -340,8 +341,8 @@ async function removeCluster(
 
 /** Takes a cluster down, whatever state it is in. False when there was none. */
 export async function downCluster(name: string, host: HostContext): Promise<boolean> {
-  const paths = clusterPaths(name, host.env, host.uid);
   const known = findCluster(name, host);
+  const paths = clusterPaths(name, host.env, host.uid);
   if (known === undefined && !existsSync(paths.stateDir) && !existsSync(paths.runDir))
     return host.uid === 0 ? detachHost(name) : false;
   const config = known?.config ?? ({ name, rootless: host.uid !== 0 } as ClusterConfig);
