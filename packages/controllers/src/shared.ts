@@ -30,7 +30,7 @@ export interface InformerSetOptions {
 export class InformerSet {
   readonly #options: InformerSetOptions;
   readonly #full = new Map<string, Informer<KubeObject>>();
-  readonly #slim = new Map<string, Informer<KubeObject>>();
+  readonly #slim = new Map<string, { readonly informer: Informer<KubeObject>; readonly stop: AbortController }>();
   readonly #indexes = new Set<string>();
 
   constructor(options: InformerSetOptions) {
@@ -56,11 +56,20 @@ export class InformerSet {
   /** An informer of a kind whose objects have metadata only: the one that exists, or a slim one of its own. */
   metadataOf(type: ResourceType): Informer<KubeObject> {
     const id = groupResource(type);
-    const full = this.#full.get(id) ?? this.#slim.get(id);
-    if (full !== undefined) return full;
-    const informer = this.#start(type, metadataOnly, `${id}-metadata`);
-    this.#slim.set(id, informer);
+    const there = this.#full.get(id) ?? this.#slim.get(id)?.informer;
+    if (there !== undefined) return there;
+    const stop = new AbortController();
+    const signal = AbortSignal.any([this.#options.signal, stop.signal]);
+    const informer = this.#start(type, metadataOnly, `${id}-metadata`, signal);
+    this.#slim.set(id, { informer, stop });
     return informer;
+  }
+
+  /** Ends a metadata informer, of a kind that the server no longer serves. */
+  dropMetadata(type: ResourceType): void {
+    const id = groupResource(type);
+    this.#slim.get(id)?.stop.abort();
+    this.#slim.delete(id);
   }
 
   /** Adds an index once, however many controllers ask for it; a name stands for one function. */
@@ -82,8 +91,13 @@ export class InformerSet {
     );
   }
 
-  #start(type: ResourceType, transform: (object: KubeObject) => KubeObject, name: string): Informer<KubeObject> {
-    const { client, log, metrics, signal } = this.#options;
+  #start(
+    type: ResourceType,
+    transform: (object: KubeObject) => KubeObject,
+    name: string,
+    signal = this.#options.signal,
+  ): Informer<KubeObject> {
+    const { client, log, metrics } = this.#options;
     const informer = new Informer<KubeObject>({ client, type, transform, log, metrics, name });
     informer.start(signal);
     return informer;

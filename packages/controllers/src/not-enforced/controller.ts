@@ -9,20 +9,18 @@ export const NOT_ENFORCED_ANNOTATION = 'weft.dev/not-enforced';
 /** A kind that can be stored but is not enforced by anything in this cluster. */
 export interface NotEnforced {
   readonly type: ResourceType;
-  /** One sentence for the user: what does not happen. */
+  /** For the user: what does not happen. Short, because kubectl describe cuts annotations at 140 characters. */
   readonly message: string;
 }
 
 export const notEnforcedByDefault: readonly NotEnforced[] = [
   {
     type: resources.networkpolicies,
-    message:
-      'This NetworkPolicy is stored but not enforced: no policy engine runs in this cluster, so the pods it selects stay open to all traffic.',
+    message: 'stored but not enforced: no policy engine runs in this cluster; its pods stay open to all traffic',
   },
   {
     type: resources.ingresses,
-    message:
-      'This Ingress is stored but not served: no ingress controller runs in this cluster, so no address answers for its hosts and paths.',
+    message: 'stored but not served: no ingress controller runs in this cluster; nothing answers for its hosts',
   },
 ];
 

@@ -2,7 +2,7 @@ import type { Pod, Service } from '@weft/kube';
 import { expect, test } from 'vitest';
 import { TriggerTimes } from '../../src/trigger-times.ts';
 
-const service: Service = { metadata: { name: 'web', creationTimestamp: '2026-01-01T00:00:00Z' } };
+const service: Service = { metadata: { name: 'web', creationTimestamp: '2026-01-01T00:00:00Z' }, spec: {} };
 const pod = (name: string, lastTransitionTime: string): Pod => ({
   metadata: { name },
   spec: { containers: [] },

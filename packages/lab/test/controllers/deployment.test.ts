@@ -1,4 +1,4 @@
-import { type Deployment, type ReplicaSet, resources } from '@weft/kube';
+import { type Deployment, KubeClient, type ReplicaSet, resources } from '@weft/kube';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { startWorkloads } from '../../src/controllers/index.ts';
 import { Kubelets, podTemplate, TestCluster } from './cluster.ts';
@@ -159,6 +159,41 @@ describe('Deployment', () => {
     await patch({ replicas: 0 });
     await cluster.until(async () => (await cluster.list(resources.pods)).length === 0);
   });
+});
+
+test('controllers that die half-way are followed by others that finish the work, and no more', async () => {
+  const quiet = await TestCluster.start();
+  try {
+    const nodes = new Kubelets(quiet);
+    await quiet.node('n1');
+    const live = async (): Promise<() => void> => {
+      const stop = new AbortController();
+      const client = new KubeClient({ transport: { kind: 'unix', path: `${quiet.directory}/api.sock` } });
+      await startWorkloads({ ...quiet.common, client, signal: stop.signal });
+      return () => {
+        stop.abort();
+        client.close();
+      };
+    };
+    await quiet.create(resources.deployments, {
+      metadata: { name: 'web' },
+      spec: { replicas: 60, selector: { matchLabels: { app: 'web' } }, template: podTemplate('web') },
+    });
+    let most = 0;
+    nodes.pods.on({ add: () => void (most = Math.max(most, nodes.pods.size)) });
+    for (const enough of [1, 8, 20, 45]) {
+      const die = await live();
+      await quiet.until(async () => nodes.pods.size >= enough);
+      die();
+    }
+    const die = await live();
+    await quiet.until(async () => (await quiet.get(resources.deployments, 'web')).status?.availableReplicas === 60);
+    die();
+    expect(most).toBe(60);
+    expect(await quiet.list(resources.replicasets)).toHaveLength(1);
+  } finally {
+    await quiet.stop();
+  }
 });
 
 describe('DaemonSet', () => {

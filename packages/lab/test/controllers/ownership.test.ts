@@ -1,4 +1,4 @@
-import { type Node, resources } from '@weft/kube';
+import { type KubeObject, type Node, resources, resourceType } from '@weft/kube';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { startWorkloads } from '../../src/controllers/index.ts';
 import { Kubelets, podTemplate, TestCluster } from './cluster.ts';
@@ -78,6 +78,35 @@ describe('garbage collector', () => {
     await cluster.client.delete(resources.configmaps, 'default', 'owner');
     await cluster.until(async () => (await cluster.list(resources.secrets)).length === 0);
   });
+});
+
+test('the garbage collector knows custom kinds, and forgets them', async () => {
+  const names = { plural: 'widgets', singular: 'widget', kind: 'Widget', listKind: 'WidgetList' };
+  const schema = { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } };
+  const version = { name: 'v1', served: true, storage: true, schema };
+  await cluster.create(resources.customresourcedefinitions, {
+    metadata: { name: 'widgets.example.com' },
+    spec: { group: 'example.com', scope: 'Namespaced', names, versions: [version as never] },
+  });
+  const widgets = resourceType({
+    group: 'example.com',
+    version: 'v1',
+    plural: 'widgets',
+    kind: 'Widget',
+    namespaced: true,
+  });
+  const make = async (): Promise<KubeObject | undefined> =>
+    cluster.create(widgets, { metadata: { name: 'w' } }).catch(() => undefined);
+  const widget = await cluster.until(make);
+  const reference = { apiVersion: 'example.com/v1', kind: 'Widget', name: 'w', uid: widget.metadata.uid ?? '' };
+  await cluster.create(resources.configmaps, { metadata: { name: 'of-w', ownerReferences: [reference] } });
+  const owned = async (): Promise<boolean> =>
+    (await cluster.list(resources.configmaps)).some((c) => c.metadata.name === 'of-w');
+  expect(await owned()).toBe(true);
+  await cluster.client.delete(widgets, 'default', 'w');
+  await cluster.until(async () => !(await owned()));
+  await cluster.client.delete(resources.customresourcedefinitions, undefined, 'widgets.example.com');
+  await cluster.until(async () => (await cluster.list(resources.customresourcedefinitions)).length === 0);
 });
 
 describe('node lifecycle', () => {

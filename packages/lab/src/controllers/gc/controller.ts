@@ -1,5 +1,6 @@
 import { type Again, type Controller, type ControllerContext, WorkQueue } from '@weft/controllers';
 import {
+  findResource,
   groupResource,
   isStatus,
   type KubeObject,
@@ -26,7 +27,8 @@ export function garbageCollector(context: ControllerContext): Controller {
   const { client, informers, log, signal } = context;
   const graph = new OwnerGraph();
   const gone = new Set<string>();
-  const followed = new Set<string>();
+  /** Kinds by name, and how to stop following them. */
+  const followed = new Map<string, () => void>();
   let served: Served | undefined;
   const queue = new WorkQueue({ ...context, name: NAME, concurrency: 16 }, reconcile);
 
@@ -148,7 +150,7 @@ export function garbageCollector(context: ControllerContext): Controller {
 
   function follow(type: ResourceType): { readonly synced: Promise<void> } {
     const informer = informers.metadataOf(type);
-    informer.on({
+    const unfollow = informer.on({
       add: (object) => changed(itemOf(type, object), undefined),
       update: (before, after) => {
         const old = itemOf(type, before);
@@ -158,15 +160,28 @@ export function garbageCollector(context: ControllerContext): Controller {
       },
       delete: (object) => removed(itemOf(type, object)),
     });
+    followed.set(groupResource(type), () => {
+      unfollow();
+      for (const object of informer.list()) removed(itemOf(type, object));
+      informers.dropMetadata(type);
+    });
     return informer;
   }
 
-  /** Starts to follow kinds that are new. Resolves when all of them have been read. */
+  /** Follows kinds that are new and no longer those that are gone. Resolves when the new ones have been read. */
   async function rediscover(): Promise<void> {
     served = await discover(client);
     const fresh = served.types.filter((type) => !followed.has(groupResource(type)));
-    for (const type of fresh) followed.add(groupResource(type));
+    const ids = new Set(served.types.map(groupResource));
+    for (const [id, stop] of followed) {
+      // A group whose own server does not answer is no reason: only custom kinds come and go.
+      if (ids.has(id) || findResource(id) !== undefined) continue;
+      followed.delete(id);
+      stop();
+    }
     await Promise.all(fresh.map((type) => follow(type).synced));
+    // Owners of kinds that were not known before may have come and gone unseen.
+    if (fresh.length > 0) for (const item of graph.unresolved()) queue.add(item.uid);
   }
 
   const definitions = informers.metadataOf(resources.customresourcedefinitions);
@@ -194,7 +209,7 @@ export function garbageCollector(context: ControllerContext): Controller {
         await new Promise((resolve) => setTimeout(resolve, 1000));
       }
     }
-    definitions.on({ add: look, update: look });
+    definitions.on({ add: look, update: look, delete: look });
   })();
   // Nobody has to wait for it.
   discovered.catch(() => {});

@@ -73,6 +73,11 @@ export class OwnerGraph {
     return out;
   }
 
+  /** Objects with an owner that is not in the graph. */
+  unresolved(): Item[] {
+    return [...this.#items.values()].filter((item) => item.owners.some(({ uid }) => !this.#items.has(uid)));
+  }
+
   #unlink(item: Item): void {
     for (const { uid } of item.owners) {
       const set = this.#dependents.get(uid);

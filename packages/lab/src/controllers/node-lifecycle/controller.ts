@@ -127,6 +127,10 @@ export function nodeLifecycleController(context: ControllerContext, options: Nod
   }
 
   async function markNotReady(pod: Pod): Promise<void> {
+    // The news of a node that is back may still be on its way while its kubelet has written the pod already: to contradict
+    // that would be wrong until the kubelet looks again.
+    const node = await client.get(resources.nodes, undefined, pod.spec.nodeName ?? '');
+    if (nodeReady(node) !== 'Unknown') return;
     const lastTransitionTime = timestamp(Date.now());
     const conditions = (pod.status?.conditions ?? []).map((c) =>
       c.type === 'Ready' ? { ...c, status: 'False' as const, lastTransitionTime } : c,
