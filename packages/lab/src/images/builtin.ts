@@ -13,7 +13,7 @@ import { type TarEntry, writeTar } from './tar.ts';
 const run = promisify(execFile);
 
 /** Raised when a recipe below changes, so that images made by an older one are made again. */
-const RECIPE = 1;
+const RECIPE = 2;
 
 export type BuiltinName = 'busybox' | 'nginx';
 
@@ -85,6 +85,12 @@ nginx:x:101:
 nogroup:x:65534:
 `;
 
+/** Debian builds its BusyBox without this applet; the image of the same name has it. */
+const PRINTENV = `#!/bin/sh
+[ $# = 0 ] && exec env
+exec awk 'BEGIN { for (i = 1; i < ARGC; i++) if (ARGV[i] in ENVIRON) print ENVIRON[ARGV[i]]; else s = 1; exit s }' "$@"
+`;
+
 async function makeBusybox(): Promise<Made> {
   const binary = first(['/usr/bin/busybox', '/bin/busybox']);
   if (binary === undefined) throw missing('busybox', 'busybox-static');
@@ -106,6 +112,7 @@ async function makeBusybox(): Promise<Made> {
     file('etc/shadow', 'root:*:::::::\n', 0o600),
     file('bin/busybox', readFileSync(binary), 0o755),
     ...applets.map((name): TarEntry => ({ path: `bin/${name}`, type: 'symlink', target: 'busybox' })),
+    ...(applets.includes('printenv') ? [] : [file('bin/printenv', PRINTENV, 0o755)]),
     { path: 'usr/bin/env', type: 'symlink', target: '../../bin/busybox' },
   ];
   return {

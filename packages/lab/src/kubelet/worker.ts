@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Container as ContainerDef, isStatus, type Pod, type PodStatus, resources } from '@weft/kube';
+import { sameValue } from '@weft/plan';
 import type { Container } from '../runtime/index.ts';
 import { type NodeContext, podEvent } from './context.ts';
 import { decide, type KillReason } from './decide.ts';
@@ -104,7 +105,12 @@ export class PodWorker {
   }
 
   update(pod: Pod): void {
+    const before = this.#pod.metadata;
     this.#pod = pod;
+    const { labels, annotations } = pod.metadata;
+    const renamed = !sameValue([before.labels, before.annotations], [labels, annotations]);
+    // Files of the downward API may show them.
+    if (renamed && !this.#stopping()) void this.#volumes.refresh(pod);
     this.wake();
   }
 

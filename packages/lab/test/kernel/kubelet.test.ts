@@ -175,6 +175,7 @@ describe('a pod', () => {
             { name: 'cm', mountPath: '/cm' },
             { name: 'cm', mountPath: '/one-file', subPath: 'b' },
             { name: 'mem', mountPath: '/mem' },
+            { name: 'labels', mountPath: '/labels' },
           ],
         }),
       ],
@@ -182,6 +183,7 @@ describe('a pod', () => {
         volumes: [
           { name: 'cm', configMap: { name: 'cm' } },
           { name: 'mem', emptyDir: { medium: 'Memory' } },
+          { name: 'labels', downwardAPI: { items: [{ path: 'all', fieldRef: { fieldPath: 'metadata.labels' } }] } },
         ],
       },
     );
@@ -197,6 +199,9 @@ describe('a pod', () => {
     ).toBe(`one ${pod.status?.podIP} hidden\nonetwo1\n`);
     await client.patch(resources.configmaps, 'default', 'cm', { data: { a: 'changed' } });
     await expect.poll(() => exec('refs', 'cat', '/cm/a')).toBe('changed');
+    await client.patch(resources.pods, 'default', 'refs', { metadata: { labels: { color: 'red' } } });
+    await expect.poll(() => exec('refs', 'cat', '/labels/all')).toBe('color="red"');
+    expect(await exec('refs', 'sh', '-c', 'printenv A NOPE; echo $?')).toBe('one\n1\n');
     await client.delete(resources.configmaps, 'default', 'cm');
     await client.delete(resources.secrets, 'default', 'later');
   });

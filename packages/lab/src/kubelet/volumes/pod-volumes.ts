@@ -40,6 +40,9 @@ export class PodVolumes {
   /** Brings files up to date with the objects they are made from. */
   async refresh(pod: Pod): Promise<void> {
     this.#wake?.();
+    // Before the first set-up there is nothing to bring up to date.
+    if (this.#ready === undefined) return;
+    await this.#ready;
     if (this.#refreshing) {
       this.#again = true;
       return;
