@@ -62,6 +62,9 @@ export interface Kubelet {
 /** kubelet's containerLogMaxSize. */
 const LOG_MAX_BYTES = 10 * 1024 * 1024;
 const LOG_CHECK_MS = 10_000;
+/** Time between looks for what belongs to no pod, and after one that could not do everything. */
+const SWEEP_MS = 60_000;
+const SWEEP_RETRY_MS = 1000;
 
 function readOr(path: string, otherwise: string): string {
   try {
@@ -131,6 +134,19 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
     byName.set(objectKey(pod), worker);
     worker.wake();
   };
+  let sweeping: NodeJS.Timeout | undefined;
+  const sweep = async (): Promise<void> => {
+    let done = false;
+    try {
+      done = await clearOrphans(context, workers);
+    } catch (error) {
+      log.error('cannot clear what no pod owns', { error });
+    }
+    if (signal.aborted) return;
+    // Right after a start the network may not be there yet to take addresses back.
+    sweeping = setTimeout(() => void sweep(), done ? SWEEP_MS : SWEEP_RETRY_MS);
+    sweeping.unref();
+  };
   const informer = new Informer<Pod>({
     client,
     type: resources.pods,
@@ -146,9 +162,7 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
       accept(after);
     },
     delete: (pod) => workers.get(uidOf(pod))?.remove(),
-    synced: () => {
-      clearOrphans(context, workers).catch((error: unknown) => log.error('cannot clear what no pod owns', { error }));
-    },
+    synced: () => void sweep(),
   });
 
   const find = (namespace: string, name: string): ServedPod | undefined => {
@@ -186,6 +200,7 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
   rotation.unref();
   const stop = async (): Promise<void> => {
     clearInterval(rotation);
+    clearTimeout(sweeping);
     reporter.stop();
     server.stop();
     for (const worker of workers.values()) worker.close();
@@ -207,14 +222,16 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
   };
 }
 
-/** Ends what runs for pods that are no more, and removes what they left. */
-async function clearOrphans(context: NodeContext, workers: ReadonlyMap<string, PodWorker>): Promise<void> {
+/** Ends what runs for pods that are no more, and removes what they left. False when something has to be tried again. */
+async function clearOrphans(context: NodeContext, workers: ReadonlyMap<string, PodWorker>): Promise<boolean> {
   const { runtime, dataDir, log } = context;
+  let done = true;
   for (const sandbox of runtime.sandboxes.list()) {
     if (workers.has(sandbox.uid)) continue;
     log.info('ending a pod that is no more', { pod: `${sandbox.namespace}/${sandbox.name}`, uid: sandbox.uid });
     await runtime.removeSandbox(sandbox.id).catch((error: unknown) => {
-      log.warn('cannot end it', { sandbox: sandbox.id, error: errorMessage(error) });
+      done = false;
+      log.warn('cannot end it; it is tried again', { sandbox: sandbox.id, error: errorMessage(error) });
     });
   }
   for (const container of runtime.containers.list()) {
@@ -223,9 +240,10 @@ async function clearOrphans(context: NodeContext, workers: ReadonlyMap<string, P
   const pods = join(dataDir, 'pods');
   for (const uid of readdirSync(pods)) if (!workers.has(uid)) tearDownVolumes(join(pods, uid), undefined);
   const logs = join(dataDir, 'logs');
-  if (!existsSync(logs)) return;
+  if (!existsSync(logs)) return done;
   for (const name of readdirSync(logs)) {
     const uid = name.split('_').at(-1) ?? '';
     if (!workers.has(uid)) rmSync(join(logs, name), { recursive: true, force: true });
   }
+  return done;
 }

@@ -10,6 +10,7 @@ import { formatResolvConf, podHosts, podResolvConf } from './dns.ts';
 import { containerEnvironment } from './environment.ts';
 import { goDuration } from './backoff.ts';
 import type { PodFiles } from './mounts.ts';
+import { writePullSecrets } from './pull-secrets.ts';
 import { namespaceOf } from './pod.ts';
 import { serviceLinks } from './service-env.ts';
 
@@ -55,9 +56,11 @@ export async function imageFor(
     def.imagePullPolicy ?? (/:latest$|^[^:]+$/.test(name.split('/').at(-1) ?? '') ? 'Always' : 'IfNotPresent');
   const event = (type: 'Normal' | 'Warning', reason: string, message: string): void =>
     podEvent(context, pod, type, reason, message, def.name);
+  const secrets = await writePullSecrets(context.objects, pod, join(context.dataDir, 'pull'));
   try {
     const result = await ensureImage(context.images, name, policy, {
       signal,
+      ...(secrets === undefined ? {} : { authFile: secrets.path }),
       onPull: () => event('Normal', 'Pulling', `Pulling image "${name}"`),
     });
     if (result.pulled) {
@@ -79,6 +82,8 @@ export async function imageFor(
     else event('Warning', 'ErrImageNeverPull', error.message);
     event('Warning', 'Failed', `Error: ${error.reason}`);
     throw new StartError(error.reason, error.message);
+  } finally {
+    secrets?.remove();
   }
 }
 

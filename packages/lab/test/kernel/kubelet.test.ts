@@ -257,6 +257,17 @@ describe('a pod', () => {
     );
   });
 
+  it('gets the image of this machine for another tag when no registry answers, and is told so', async () => {
+    await create('tagged', [{ name: 'main', image: 'nginx:1.25-alpine' }]);
+    const pod = await ready('tagged');
+    expect(state(pod)?.image).toBe('docker.io/library/nginx:latest');
+    expect(await events('tagged')).toContainEqual(
+      expect.stringMatching(
+        /^ImageSubstituted: No registry answered for "nginx:1.25-alpine"; an image made on this machine from Debian's nginx /,
+      ),
+    );
+  });
+
   it('runs init containers and sidecars in order, and comes to its end', async () => {
     const volumeMounts = [{ name: 'd', mountPath: '/d' }];
     await create(
