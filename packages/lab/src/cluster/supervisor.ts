@@ -154,8 +154,7 @@ export class Supervisor {
     await this.#progress.phase('images', async () => {
       const detail = await images;
       // Not before: a pod that cannot have its image waits for seconds.
-      const manifests = [...dnsManifests(config, this.#options.corefile), ...(config.demo ? demoManifests() : [])];
-      await Promise.all(manifests.map((manifest) => this.#ensure(manifest)));
+      await this.#ensureAll(dnsManifests(config, this.#options.corefile));
       return { detail, value: undefined };
     });
     await this.#progress.phase('nodes', async () => {
@@ -163,6 +162,8 @@ export class Supervisor {
         this.#client,
         nodePlaces(config).map((p) => p.name),
       );
+      // Not before: the scheduler spreads pods over the nodes that are Ready.
+      if (config.demo) await this.#ensureAll(demoManifests());
       return {
         detail: `${config.nodes} Ready; pods ${config.podCidr}, Services ${config.serviceCidr}`,
         value: undefined,
@@ -193,6 +194,10 @@ export class Supervisor {
       }
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
+  }
+
+  async #ensureAll(manifests: readonly KubeObject[]): Promise<void> {
+    await Promise.all(manifests.map((manifest) => this.#ensure(manifest)));
   }
 
   async #ensure(manifest: KubeObject): Promise<void> {
