@@ -388,7 +388,7 @@ describe('controllers of workloads', () => {
     const versions = async (): Promise<string> => {
       const found = await readyPods(cluster, 'app=roll', 3);
       return (
-        await Promise.all(found.map((p) => cluster.ask(['exec', p.metadata.name, '--', 'printenv', 'VERSION'])))
+        await Promise.all(found.map((p) => cluster.ask(['exec', p.metadata.name, '--', 'sh', '-c', 'echo $VERSION'])))
       ).join();
     };
     const rolledOut = async (): Promise<void> => {
@@ -452,8 +452,8 @@ describe('images', () => {
     const script = `
 set -e
 cd "$(mktemp -d)"
-mkdir root && cp "$(command -v busybox)" root/tool && tar -C root -cf layer.tar tool
-printf '{"architecture":"amd64","os":"linux","config":{"Entrypoint":["/tool","sh","-c"],"Cmd":["echo loaded; exec /tool sleep 86400"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' "$(sha256sum layer.tar | cut -d' ' -f1)" > config.json
+mkdir root && cp "$(command -v busybox)" root/busybox && tar -C root -cf layer.tar busybox
+printf '{"architecture":"amd64","os":"linux","config":{"Entrypoint":["/busybox","sh","-c"],"Cmd":["echo loaded; exec /busybox sleep 86400"]},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' "$(sha256sum layer.tar | cut -d' ' -f1)" > config.json
 printf '[{"Config":"config.json","RepoTags":["example.test/tool:v1"],"Layers":["layer.tar"]}]' > manifest.json
 tar -cf image.tar config.json manifest.json layer.tar
 echo "$PWD"`;

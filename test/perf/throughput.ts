@@ -1,153 +1,206 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+// Pod to pod by the real network of a cluster, against a bare veth pair in the same run. Needs root, iperf3 and ping.
+//   node perf.mjs throughput [--rounds 3] [--seconds 3] [-o json]
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import os from 'node:os';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { kubectlPath, median, printTable, processes, run, weft } from './lib/run.ts';
+import { NetNs, Rtnl } from '@weft/kernel';
+import { type Pod, resources } from '@weft/kube';
+import { PerfCluster, Workspace } from './lib/lab.ts';
+import { numberOf, print } from './lib/report.ts';
+import { figure, median } from './lib/stats.ts';
 
-const NAME = 'perfnet';
-const RUNS = 3;
-const SECONDS = 2;
-
-/** Somewhere to run a program: a process whose network namespace it is. */
-interface Place {
-  readonly pid: number;
+/** Two ends of a path, by files of network namespaces. */
+interface Path {
+  readonly name: string;
+  readonly client: string;
+  readonly server: string;
   readonly address: string;
 }
 
-interface Figures {
-  readonly one: number;
-  readonly eight: number;
-  readonly rttUs: number;
+interface Sample {
+  readonly oneGbit: number;
+  readonly eightGbit: number;
+  readonly roundTripUs: number;
 }
 
-function inside(place: Place, file: string, args: readonly string[]): Promise<string> {
-  return run('nsenter', ['--target', String(place.pid), '--net', '--', file, ...args]);
-}
+const PORT = '5201';
+const inside = (netns: string, argv: readonly string[]): [string, string[]] => ['nsenter', [`--net=${netns}`, ...argv]];
 
-async function gbits(from: Place, to: Place, streams: number): Promise<number> {
-  const values: number[] = [];
-  for (let i = 0; i < RUNS; i++) {
-    const server = spawn('nsenter', ['--target', String(to.pid), '--net', '--', 'iperf3', '-s', '-1', '-p', '5999'], {
-      stdio: 'ignore',
+async function iperf(on: Path, streams: number, seconds: number): Promise<number> {
+  const server = spawn(...inside(on.server, ['iperf3', '-s', '-1', '-p', PORT, '--forceflush']), {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const ended = new Promise((resolve) => server.on('close', resolve));
+  try {
+    await new Promise<void>((resolve, reject) => {
+      let text = '';
+      server.stdout.on('data', (chunk: Buffer) => {
+        text += chunk.toString();
+        if (text.includes('listening')) resolve();
+      });
+      server.on('error', reject);
+      server.on('close', () => reject(new Error(`iperf3 on ${on.name}: ${text}`)));
     });
-    const ended = new Promise<void>((resolve) => server.on('close', () => resolve()));
-    await new Promise((resolve) => setTimeout(resolve, 150));
-    const out = await inside(from, 'iperf3', [
+    const args = [
+      'iperf3',
       '-c',
-      to.address,
+      on.address,
       '-p',
-      '5999',
+      PORT,
       '-t',
-      String(SECONDS),
+      String(seconds),
+      '-O',
+      '1',
       '-P',
       String(streams),
       '-J',
-    ]);
-    const report = JSON.parse(out) as { end: { sum_received: { bits_per_second: number } } };
-    values.push(report.end.sum_received.bits_per_second / 1e9);
+    ];
+    const client = spawn(...inside(on.client, args), { stdio: ['ignore', 'pipe', 'inherit'] });
+    let out = '';
+    client.stdout.on('data', (chunk: Buffer) => {
+      out += chunk.toString();
+    });
+    await new Promise((resolve) => client.on('close', resolve));
+    const { end, error } = JSON.parse(out) as { end: { sum_received?: { bits_per_second: number } }; error?: string };
+    if (end.sum_received === undefined) throw new Error(`iperf3 on ${on.name}: ${error}`);
+    return end.sum_received.bits_per_second / 1e9;
+  } finally {
+    server.kill();
     await ended;
   }
-  return median(values);
 }
 
-async function rtt(from: Place, to: Place): Promise<number> {
-  const values: number[] = [];
-  for (let i = 0; i < RUNS; i++) {
-    const out = await inside(from, 'ping', ['-q', '-c', '500', '-i', '0.002', to.address]);
-    values.push(Number(/= [\d.]+\/([\d.]+)\//.exec(out)?.[1]) * 1000);
+/** Average round trip of small packets, one after the other, in microseconds. */
+function roundTrip(on: Path): number {
+  const ran = spawnSync(...inside(on.client, ['ping', '-f', '-q', '-c', '5000', on.address]), { encoding: 'utf8' });
+  const match = /= [\d.]+\/([\d.]+)\//.exec(ran.stdout);
+  if (match === null) throw new Error(`ping on ${on.name}: ${ran.stdout}${ran.stderr}`);
+  return Number(match[1]) * 1000;
+}
+
+async function sample(on: Path, seconds: number): Promise<Sample> {
+  const oneGbit = await iperf(on, 1, seconds);
+  return { oneGbit, eightGbit: await iperf(on, 8, seconds), roundTripUs: roundTrip(on) };
+}
+
+/** Two namespaces with nothing but a veth pair between them. */
+async function bareVeth(dir: string): Promise<{ readonly path: Path; readonly close: () => void }> {
+  const files = { client: path.join(dir, 'a'), server: path.join(dir, 'b') };
+  const [a, b] = [NetNs.create(files.client), NetNs.create(files.server)];
+  const [inA, inB] = [Rtnl.open(a), Rtnl.open(b)];
+  await inA.links.add({ name: 'v0', kind: 'veth', up: true, peer: { name: 'v1', ns: b } });
+  for (const [at, name, address] of [
+    [inA, 'v0', '198.18.0.1/24'],
+    [inB, 'v1', '198.18.0.2/24'],
+  ] as const) {
+    await at.links.set(name, { up: true });
+    const link = await at.links.get(name);
+    if (link !== undefined) await at.addresses.add({ index: link.index, address });
   }
-  return median(values);
-}
-
-async function measure(from: Place, to: Place): Promise<Figures> {
-  return { one: await gbits(from, to, 1), eight: await gbits(from, to, 8), rttUs: await rtt(from, to) };
-}
-
-/** The floor: two namespaces joined by nothing but a veth pair. */
-async function rawVeth(): Promise<Figures> {
-  const hold = (): ChildProcess => spawn('unshare', ['--net', 'sleep', '1000'], { stdio: 'ignore' });
-  const [a, b] = [hold(), hold()];
-  try {
-    await new Promise((resolve) => setTimeout(resolve, 200));
-    const [pa, pb] = [
-      { pid: a.pid ?? 0, address: '10.255.0.1' },
-      { pid: b.pid ?? 0, address: '10.255.0.2' },
-    ];
-    await inside(pa, 'ip', ['link', 'add', 'v', 'type', 'veth', 'peer', 'name', 'v', 'netns', String(pb.pid)]);
-    for (const place of [pa, pb]) {
-      await inside(place, 'ip', ['addr', 'add', `${place.address}/24`, 'dev', 'v']);
-      await inside(place, 'ip', ['link', 'set', 'v', 'up']);
-    }
-    return await measure(pa, pb);
-  } finally {
-    a.kill('SIGKILL');
-    b.kill('SIGKILL');
-  }
-}
-
-async function pods(env: NodeJS.ProcessEnv, kubeconfig: string): Promise<[Place, Place, Place]> {
-  const kubectl = kubectlPath();
-  const kube = (args: readonly string[]): Promise<string> => run(kubectl, ['--kubeconfig', kubeconfig, ...args], env);
-  const where = ['n1', 'n1', 'n2'];
-  const places: Place[] = [];
-  for (const [i, node] of where.entries()) {
-    // The argument tells the pod's process from all others on this machine.
-    const mark = String(900_000_000 + process.pid * 10 + i);
-    const overrides = JSON.stringify({ spec: { nodeName: node } });
-    await kube([
-      'run',
-      `p${i}`,
-      '--image=busybox',
-      '--restart=Never',
-      `--overrides=${overrides}`,
-      '--command',
-      '--',
-      'sleep',
-      mark,
-    ]);
-    await kube(['wait', '--for=condition=Ready', `pod/p${i}`, '--timeout=30s']);
-    const address = (await kube(['get', 'pod', `p${i}`, '-o', 'jsonpath={.status.podIP}'])).trim();
-    const found = processes().find((p) => p.command === `sleep ${mark}`);
-    if (found === undefined) throw new Error(`the process of pod p${i} is not to be found`);
-    places.push({ pid: found.pid, address });
-  }
-  return places as [Place, Place, Place];
-}
-
-/** Pod to pod on one node and across nodes, per backend, as a share of a raw veth pair measured in the same run. */
-export async function throughput(_args: readonly string[]): Promise<void> {
-  const stateRoot = mkdtempSync(path.join(os.tmpdir(), 'weft-perf-'));
-  const env = {
-    ...process.env,
-    WEFT_STATE_DIR: stateRoot,
-    WEFT_RUN_DIR: path.join(stateRoot, 'run'),
-    KUBECONFIG: path.join(stateRoot, 'kubeconfig'),
+  inA.close();
+  inB.close();
+  const close = (): void => {
+    for (const ns of [a, b]) ns.close();
+    for (const file of Object.values(files)) NetNs.remove(file);
   };
-  const rows: string[][] = [];
+  return { path: { name: 'bare veth pair', ...files, address: '198.18.0.2' }, close };
+}
+
+function pod(name: string, node: string): Pod {
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace: 'default' },
+    spec: {
+      nodeName: node,
+      terminationGracePeriodSeconds: 0,
+      containers: [{ name: 'c', image: 'busybox', imagePullPolicy: 'IfNotPresent', command: ['sleep', '86400'] }],
+    },
+  };
+}
+
+async function podPaths(cluster: PerfCluster, backend: string): Promise<Path[]> {
+  await cluster.up(['--nodes', '2', '--no-demo', '--backend', backend]);
+  for (const [name, node] of [
+    ['a', 'n1'],
+    ['b', 'n1'],
+    ['c', 'n2'],
+  ] as const)
+    await cluster.client.create(resources.pods, pod(name, node));
+  const ready = await cluster.readyPods(3);
+  const end = (name: string): { netns: string; address: string } => {
+    const address = ready.find((p) => p.metadata.name === name)?.status?.podIP ?? '';
+    return { netns: `/proc/${cluster.pidWithAddress(address)}/ns/net`, address };
+  };
+  const [a, b, c] = [end('a'), end('b'), end('c')];
+  return [
+    { name: `${backend}: pods of one node`, client: a.netns, server: b.netns, address: b.address },
+    { name: `${backend}: across nodes`, client: a.netns, server: c.netns, address: c.address },
+  ];
+}
+
+/** Entry point: `args` are the words after `throughput`. */
+export async function throughput(args: readonly string[]): Promise<void> {
+  const [rounds, seconds] = [numberOf(args, '--rounds', 3), numberOf(args, '--seconds', 3)];
+  const space = new Workspace();
+  const dir = mkdtempSync(path.join(tmpdir(), 'wp-veth-'));
+  const bare = await bareVeth(dir);
+  const samples = new Map<string, Sample[]>();
   try {
-    const floor = await rawVeth();
-    const add = (title: string, f: Figures): void => {
-      const share = (value: number, of: number): string => `${((100 * value) / of).toFixed(0)} %`;
-      rows.push([
-        title,
-        `${f.one.toFixed(1)} (${share(f.one, floor.one)})`,
-        `${f.eight.toFixed(1)} (${share(f.eight, floor.eight)})`,
-        `${f.rttUs.toFixed(0)} (${share(f.rttUs, floor.rttUs)})`,
-      ]);
-    };
-    add('raw veth pair', floor);
     for (const backend of ['vxlan', 'host-gw']) {
-      const report = JSON.parse(
-        await weft(['up', '--name', NAME, '--nodes', '2', '--backend', backend, '--no-demo', '-o', 'json'], env),
-      ) as { kubeconfig: string };
-      const [a, b, c] = await pods(env, report.kubeconfig);
-      if (backend === 'vxlan') add('pod to pod, same node', await measure(a, b));
-      add(`pod to pod, across nodes, ${backend}`, await measure(a, c));
-      await weft(['down', '--name', NAME], env);
+      const cluster = new PerfCluster(space, backend === 'vxlan' ? 'vx' : 'gw');
+      try {
+        const paths = [bare.path, ...(await podPaths(cluster, backend))];
+        // Turn by turn, so that whatever else the machine does hits all alike.
+        for (let i = 0; i < rounds; i++)
+          for (const on of paths) samples.set(on.name, [...(samples.get(on.name) ?? []), await sample(on, seconds)]);
+      } finally {
+        cluster.down();
+      }
     }
-    printTable(['path', 'TCP 1 stream Gbit/s (of raw)', 'TCP 8 streams Gbit/s', 'round trip µs (ping)'], rows);
+    const of = (name: string): Sample => {
+      const all = samples.get(name) ?? [];
+      return {
+        oneGbit: median(all.map((s) => s.oneGbit)),
+        eightGbit: median(all.map((s) => s.eightGbit)),
+        roundTripUs: median(all.map((s) => s.roundTripUs)),
+      };
+    };
+    const raw = of(bare.path.name);
+    const share = (value: number, whole: number): string => `${((100 * value) / whole).toFixed(0)} %`;
+    print(
+      {
+        title: `throughput: median of ${rounds} turns of ${seconds} s`,
+        header: [
+          'path',
+          '1 TCP stream, Gbit/s',
+          'of veth',
+          '8 streams, Gbit/s',
+          'of veth',
+          'round trip, µs',
+          'of veth',
+        ],
+        rows: [...samples.keys()].map((name) => {
+          const s = of(name);
+          return [
+            name,
+            figure(s.oneGbit),
+            share(s.oneGbit, raw.oneGbit),
+            figure(s.eightGbit),
+            share(s.eightGbit, raw.eightGbit),
+            figure(s.roundTripUs),
+            share(s.roundTripUs, raw.roundTripUs),
+          ];
+        }),
+        notes: ['round trip: ICMP echo, one after the other (ping -f), average of 5,000'],
+        data: Object.fromEntries(samples),
+      },
+      args,
+    );
   } finally {
-    await weft(['down', '--name', NAME], env).catch(() => {});
-    rmSync(stateRoot, { recursive: true, force: true });
+    bare.close();
+    rmSync(dir, { recursive: true, force: true });
+    space.remove();
   }
 }

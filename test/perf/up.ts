@@ -1,97 +1,218 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import os from 'node:os';
+// How long until a cluster works, and what it costs. Needs root.
+//   node perf.mjs up [--rounds 5] [--nodes 50] [--pods 500] [--small-only] [-o json]
+import { spawnSync } from 'node:child_process';
+import dgram from 'node:dgram';
+import http from 'node:http';
 import path from 'node:path';
-import { familyOf, kubectlPath, median, printTable, run, weft } from './lib/run.ts';
+import { type Deployment, resources } from '@weft/kube';
+import { type Memory, PerfCluster, Workspace } from './lib/lab.ts';
+import { numberOf, print } from './lib/report.ts';
+import { figure, median } from './lib/stats.ts';
 
-const NAME = 'perfup';
+/** Published seconds until an application and DNS answer (minikube's timeToK8s benchmark, v1.36). */
+const PUBLISHED = [
+  ['k3d', 19.9],
+  ['kind', 33],
+  ['minikube', 50.8],
+] as const;
 
-interface UpReport {
-  readonly seconds: number;
-  readonly kubeconfig: string;
+function question(name: string): Buffer {
+  const labels = name.split('.').flatMap((label) => [Buffer.from([label.length]), Buffer.from(label)]);
+  const header = Buffer.from([0x77, 0x65, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+  return Buffer.concat([header, ...labels, Buffer.from([0, 0, 1, 0, 1])]);
 }
 
-function memoryOf(stateRoot: string): { mb: number; agentMb: number; processes: number } {
-  const pids = JSON.parse(readFileSync(path.join(stateRoot, NAME, 'pid.json'), 'utf8')) as { unshare: { pid: number } };
-  const family = familyOf(pids.unshare.pid);
-  const agents = family.filter((p) => p.command.includes(' node run n'));
-  return {
-    mb: family.reduce((sum, p) => sum + p.pssMb, 0),
-    agentMb: median(agents.map((p) => p.pssMb)),
-    processes: family.length,
-  };
+/** Asks cluster DNS again and again until it has an address for the name. */
+function resolveName(server: string, name: string, signal: AbortSignal): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = dgram.createSocket('udp4');
+    const ask = (): void => socket.send(question(name), 53, server, () => {});
+    const timer = setInterval(ask, 5);
+    const end = (): void => {
+      clearInterval(timer);
+      socket.close();
+    };
+    signal.addEventListener('abort', () => {
+      end();
+      reject(new Error('no DNS answer'));
+    });
+    socket.on('error', () => {});
+    socket.on('message', (answer) => {
+      if (answer.readUInt16BE(6) === 0) return;
+      end();
+      resolve([...answer.subarray(answer.length - 4)].join('.'));
+    });
+    ask();
+  });
 }
 
-async function large(env: NodeJS.ProcessEnv, stateRoot: string, nodes: number, pods: number): Promise<string[]> {
+function page(address: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const request = http.get({ host: address, port: 80, agent: false, timeout: 300 }, (response) => {
+      response.resume();
+      response.on('end', () => resolve(response.statusCode === 200));
+    });
+    request.on('timeout', () => request.destroy());
+    request.on('error', () => resolve(false));
+  });
+}
+
+interface Round {
+  /** Seconds from the start of the command, as somebody outside sees it. */
+  readonly dns: number;
+  readonly http: number;
+  readonly command: number;
+  readonly down: number;
+  readonly phases: readonly { readonly phase: string; readonly ms: number }[];
+  readonly memory: Memory;
+}
+
+async function round(space: Workspace): Promise<Round> {
+  const cluster = new PerfCluster(space, 'up');
+  const stop = new AbortController();
   const began = performance.now();
-  const report = JSON.parse(
-    await weft(['up', '--name', NAME, '--nodes', String(nodes), '--no-demo', '-o', 'json'], env),
-  ) as UpReport;
-  const ready = performance.now();
-  const kubectl = kubectlPath();
-  const kube = (args: readonly string[]): Promise<string> =>
-    run(kubectl, ['--kubeconfig', report.kubeconfig, ...args], env);
-  await kube(['create', 'deployment', 'many', '--image=busybox', `--replicas=${pods}`, '--', 'sleep', '100000']);
-  await kube(['rollout', 'status', 'deployment/many', '--timeout=600s']);
-  const done = performance.now();
-  const { mb, processes } = memoryOf(stateRoot);
-  await weft(['down', '--name', NAME], env);
-  return [
-    `${nodes} nodes, ${pods} pods`,
-    `${((ready - began) / 1000).toFixed(1)} s`,
-    `${((done - ready) / 1000).toFixed(1)} s`,
-    mb.toFixed(0),
-    String(processes),
-  ];
+  const since = (from = began): number => (performance.now() - from) / 1000;
+  const up = cluster.up(['--nodes', '3']);
+  const seen = (async () => {
+    const dnsIp = cluster.blocks.service.replace(/0\/\d+$/, '10');
+    const address = await resolveName(dnsIp, 'web.default.svc.cluster.local', stop.signal);
+    const dns = since();
+    while (!(await page(address)) && !stop.signal.aborted) await new Promise((resolve) => setTimeout(resolve, 5));
+    return { dns, http: since() };
+  })();
+  seen.catch(() => {});
+  try {
+    const report = await up;
+    const command = since();
+    const answers = await seen;
+    const memory = cluster.memory();
+    const ending = performance.now();
+    cluster.down();
+    return { ...answers, command, down: since(ending), phases: report.phases, memory };
+  } finally {
+    stop.abort();
+    cluster.down();
+  }
 }
 
-/** `weft up`, warm: from the command to the first DNS answer and the first HTTP reply of a demo Service. */
-export async function up(args: readonly string[]): Promise<void> {
-  const stateRoot = mkdtempSync(path.join(os.tmpdir(), 'weft-perf-'));
-  const env = {
-    ...process.env,
-    WEFT_STATE_DIR: stateRoot,
-    WEFT_RUN_DIR: path.join(stateRoot, 'run'),
-    KUBECONFIG: path.join(stateRoot, 'kubeconfig'),
-  };
-  const runs = Number(args[0] ?? 5);
+interface Large {
+  readonly nodes: number;
+  readonly pods: number;
+  readonly upSeconds: number;
+  readonly podsSeconds: number;
+  readonly empty: Memory;
+  readonly full: Memory;
+}
+
+async function large(space: Workspace, nodes: number, pods: number): Promise<Large> {
+  const cluster = new PerfCluster(space, 'large');
   try {
-    // The first run makes images and compiles the shim.
-    await weft(['up', '--name', NAME], env);
-    await weft(['down', '--name', NAME], env);
-    const seconds: number[] = [];
-    const downs: number[] = [];
-    let memory = { mb: 0, agentMb: 0, processes: 0 };
-    for (let i = 0; i < runs; i++) {
+    let began = performance.now();
+    await cluster.up(['--nodes', String(nodes), '--no-demo']);
+    const upSeconds = (performance.now() - began) / 1000;
+    const empty = cluster.memory();
+    const labels = { app: 'many' };
+    const deployment: Deployment = {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata: { name: 'many', namespace: 'default' },
+      spec: {
+        replicas: pods,
+        selector: { matchLabels: labels },
+        template: {
+          metadata: { labels },
+          spec: {
+            terminationGracePeriodSeconds: 0,
+            containers: [{ name: 'c', image: 'busybox', imagePullPolicy: 'IfNotPresent', command: ['sleep', '86400'] }],
+          },
+        },
+      },
+    };
+    began = performance.now();
+    await cluster.client.create(resources.deployments, deployment);
+    await cluster.readyPods(pods);
+    return { nodes, pods, upSeconds, podsSeconds: (performance.now() - began) / 1000, empty, full: cluster.memory() };
+  } finally {
+    cluster.down();
+  }
+}
+
+/** Seconds to start Node with Weft's own bundle and end again: no cluster is faster than its slowest process. */
+function floor(): number {
+  const bundle = path.join(path.dirname(process.argv[1] ?? ''), 'weft.mjs');
+  return median(
+    Array.from({ length: 5 }, () => {
       const began = performance.now();
-      await weft(['up', '--name', NAME, '-o', 'json'], env);
-      seconds.push((performance.now() - began) / 1000);
-      memory = memoryOf(stateRoot);
-      const ending = performance.now();
-      await weft(['down', '--name', NAME], env);
-      downs.push((performance.now() - ending) / 1000);
-    }
-    const shown = (values: readonly number[]): string =>
-      `${median(values).toFixed(2)} s (${Math.min(...values).toFixed(2)}–${Math.max(...values).toFixed(2)})`;
-    printTable(
-      ['cluster', 'up: command → DNS answer and HTTP reply', 'down', 'memory MB (PSS)', 'agent MB (PSS)', 'processes'],
-      [
-        [
-          '3 nodes, demo',
-          shown(seconds),
-          shown(downs),
-          memory.mb.toFixed(0),
-          memory.agentMb.toFixed(0),
-          String(memory.processes),
+      spawnSync(process.execPath, [bundle, 'version']);
+      return (performance.now() - began) / 1000;
+    }),
+  );
+}
+
+/** Entry point: `args` are the words after `up`. */
+export async function up(args: readonly string[]): Promise<void> {
+  const space = new Workspace();
+  try {
+    // Makes the images and remembers the kernel: from then on the machine is warm.
+    await round(space);
+    const rounds: Round[] = [];
+    for (let i = 0; i < numberOf(args, '--rounds', 5); i++) rounds.push(await round(space));
+    const bare = floor();
+    const nodes = numberOf(args, '--nodes', 50);
+    const pods = numberOf(args, '--pods', nodes * 10);
+    const many = args.includes('--small-only') ? undefined : await large(space, nodes, pods);
+    const reply = median(rounds.map((r) => r.http));
+    const row = (what: string, all: readonly number[]): string[] => {
+      const middle = median(all);
+      const range = all.length > 1 ? `${figure(Math.min(...all))}–${figure(Math.max(...all))}` : '';
+      return [what, figure(middle), range, `${figure(middle / reply)} ×`];
+    };
+    const middle = median(rounds.map((r) => r.memory.pssMb));
+    const typical = rounds.find((r) => r.memory.pssMb === middle)?.memory;
+    const rss = Object.entries(typical?.weftMb ?? {}).map(([what, size]) => `${what} ${size.toFixed(0)}`);
+    print(
+      {
+        title: `up: seconds, median of ${rounds.length}`,
+        header: ['', 'seconds', 'range', 'of HTTP'],
+        rows: [
+          row(
+            'weft up, 3 nodes: first DNS answer',
+            rounds.map((r) => r.dns),
+          ),
+          row(
+            'weft up, 3 nodes: first HTTP reply of the demo by its name',
+            rounds.map((r) => r.http),
+          ),
+          row(
+            'weft up, 3 nodes: the command ends',
+            rounds.map((r) => r.command),
+          ),
+          row(
+            'weft down',
+            rounds.map((r) => r.down),
+          ),
+          row('floor: Node starts with the bundle and ends', [bare]),
+          ...PUBLISHED.map(([name, seconds]) => row(`published: ${name}, one node`, [seconds])),
+          ...(many === undefined
+            ? []
+            : [
+                row(`weft up, ${many.nodes} nodes`, [many.upSeconds]),
+                row(`${many.pods} pods on them, created to Ready`, [many.podsSeconds]),
+              ]),
         ],
-      ],
-    );
-    if (args.includes('--no-large')) return;
-    printTable(
-      ['cluster', 'up', 'pods Ready after', 'memory MB (PSS)', 'processes'],
-      [await large(env, stateRoot, 50, 500)],
+        notes: [
+          `memory, 3 nodes with demo: ${middle.toFixed(0)} MB (PSS of all ${typical?.processes} processes); RSS: ${rss.join(', ')}`,
+          ...(many === undefined
+            ? []
+            : [
+                `memory, ${many.nodes} nodes: ${many.empty.pssMb.toFixed(0)} MB without pods, ${many.full.pssMb.toFixed(0)} MB with ${many.pods} (PSS of all ${many.full.processes} processes)`,
+              ]),
+        ],
+        data: { rounds, floorSeconds: bare, large: many },
+      },
+      args,
     );
   } finally {
-    await weft(['down', '--name', NAME], env).catch(() => {});
-    rmSync(stateRoot, { recursive: true, force: true });
+    space.remove();
   }
 }
