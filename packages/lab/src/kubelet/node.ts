@@ -35,6 +35,8 @@ export class NodeReporter {
   #problem: string | undefined = 'the node is starting';
   #reported: string | undefined;
   #reportedAt = 0;
+  /** Last renewal of the lease. A longer pause than the lease allows makes the control plane write the node off. */
+  #aliveAt = Date.now();
   #beganAt = Date.now();
   #timer: NodeJS.Timeout | undefined;
   #leaseTimer: NodeJS.Timeout | undefined;
@@ -185,6 +187,9 @@ export class NodeReporter {
           });
         this.#leaseMade = true;
       }
+      // Written off as Unknown meanwhile, whatever was reported last: say again how things are.
+      if (Date.now() - this.#aliveAt > LEASE_SECONDS * 1000) this.#reported = undefined;
+      this.#aliveAt = Date.now();
     } catch (error) {
       if (isStatus(error, 'NotFound')) this.#leaseMade = false;
       log.debug('cannot renew the lease of the node', { error: errorMessage(error) });
