@@ -390,6 +390,7 @@ describe('a full disk', () => {
   it('refuses writes in words, keeps what it has acknowledged, and goes on when there is room', async () => {
     // The state directory lies on a small file system that only this test's own mount namespace sees.
     const { base } = cluster;
+    const name = `full${cluster.name.slice(-3)}`;
     const state = path.join(base, 'state');
     const keeper = new Running('unshare', [
       '--mount',
@@ -419,7 +420,7 @@ describe('a full disk', () => {
       const script = `mkdir -p ${small} && mount -t tmpfs -o size=24m weft-e2e ${small} && mkdir ${small}/images && mount --bind ${state}/images ${small}/images && mount --rbind ${small} ${state}`;
       const mounted = await inside(['sh', '-c', script]);
       expect(mounted.code, mounted.stderr).toBe(0);
-      const up = await weft('up', '--name', 'full', '--nodes', '1', '--no-demo', ...blocks);
+      const up = await weft('up', '--name', name, '--nodes', '1', '--no-demo', ...blocks);
       expect(up.code, up.stdout + up.stderr).toBe(0);
       const data = 'x'.repeat(500_000);
       const kept: string[] = [];
@@ -433,18 +434,18 @@ describe('a full disk', () => {
       if (refusal === undefined) throw new Error('100 writes of 500 kB went onto a disk of 24 MB');
       mustFail(refusal, /Internal error occurred: .*no space left.*database space exceeded/);
       const listed = await kubectl(['get', 'cm', '-o', 'name']);
-      for (const name of kept) expect(listed.stdout).toContain(`configmap/${name}\n`);
+      for (const each of kept) expect(listed.stdout).toContain(`configmap/${each}\n`);
       // Room again: by deleting, or, where even that needs room, by what else lies there.
-      await inside(['sh', '-c', `rm -f ${state}/full/logs/n1.log; mount -o remount,size=80m ${small}`]);
+      await inside(['sh', '-c', `rm -f ${state}/${name}/logs/n1.log; mount -o remount,size=80m ${small}`]);
       await until('a write', async () => (await kubectl(['create', 'configmap', 'after'])).code === 0);
       const again = await kubectl(['get', 'cm', '-o', 'name']);
-      for (const name of kept) expect(again.stdout).toContain(`configmap/${name}\n`);
+      for (const each of kept) expect(again.stdout).toContain(`configmap/${each}\n`);
     } finally {
-      await weft('down', '--name', 'full');
+      await weft('down', '--name', name);
       keeper.kill();
       rmSync(small, { recursive: true, force: true });
       rmSync(kubeconfig, { force: true });
     }
-    expect(existsSync(path.join(state, 'full'))).toBe(false);
+    expect(existsSync(path.join(state, name))).toBe(false);
   });
 });

@@ -40,7 +40,7 @@ describe('experiment 2: following the link of a pod', () => {
 NODE=$(kubectl get pod test-pod -o jsonpath='{.spec.nodeName}')
 INDEX=$(kubectl exec test-pod -- cat /sys/class/net/eth0/iflink)
 echo "index $INDEX"
-weft node exec --name labs $NODE -- sh -c "ip link | grep \\"^$INDEX:\\""`);
+weft node exec --name ${cluster.name} $NODE -- sh -c "ip link | grep \\"^$INDEX:\\""`);
     const index = mustMatch(ran, /^index (\d+)$/m)[1];
     mustMatch(ran, new RegExp(`^${index}: \\w[^ ]*@if\\d+: <`, 'm'));
   });
@@ -48,7 +48,7 @@ weft node exec --name labs $NODE -- sh -c "ip link | grep \\"^$INDEX:\\""`);
   it('finds it by the route to the pod', async () => {
     const ran = await cluster.shell(`
 NODE=$(kubectl get pod test-pod -o jsonpath='{.spec.nodeName}')
-weft node exec --name labs $NODE -- ip route | grep $(kubectl get pod test-pod -o jsonpath='{.status.podIP}')`);
+weft node exec --name ${cluster.name} $NODE -- ip route | grep $(kubectl get pod test-pod -o jsonpath='{.status.podIP}')`);
     mustMatch(ran, /^10(\.\d+){3} dev \w\S* (proto \S+ )?scope link/m);
   });
 });
@@ -120,7 +120,7 @@ kubectl get pods -l app=network-test -o wide`);
       'node',
       'exec',
       '--name',
-      'labs',
+      cluster.name,
       'n2',
       '--',
       'tcpdump',

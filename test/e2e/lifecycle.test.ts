@@ -19,7 +19,8 @@ import {
 import { mustFail, mustMatch, type Ran, until } from './support/run.ts';
 import { httpFrom, isReady, pods, readyPods } from './support/workloads.ts';
 
-const OWN = ['life', 'left', 'right', 'killed', 'stale', 'cut', 'less'];
+/** Names of this file's clusters: what is theirs on the host is not anybody else's. */
+const own = (): string[] => made.map((c) => c.name);
 const made: Cluster[] = [];
 
 function newCluster(options: ConstructorParameters<typeof Cluster>[0]): Cluster {
@@ -59,14 +60,14 @@ describe('one cluster', () => {
     // The first cluster of a run makes images and remembers the kernel; that stays, for the next.
     await cluster.up();
     await cluster.down();
-    before = await hostState(cluster.base, OWN);
+    before = await hostState(cluster.base, own());
     report = await cluster.up();
     trace = footprint(initPid(cluster), cluster.base);
   });
 
   it('reports in JSON what it is', () => {
     expect(report).toMatchObject({
-      name: 'life',
+      name: cluster.name,
       running: true,
       wasRunning: false,
       config: { nodes: 3, backend: 'vxlan' },
@@ -84,10 +85,10 @@ describe('one cluster', () => {
   });
 
   it('adds to the host one link, and routes to pods and Services', async () => {
-    const now = await hostState(cluster.base, OWN);
+    const now = await hostState(cluster.base, own());
     const other = differences(before, now).filter((d) => !/^(files|mounts): /.test(d));
     const { podCidr, serviceCidr } = report.config;
-    expect(other.filter((d) => d.startsWith('links: '))).toEqual(['links: + weft-life']);
+    expect(other.filter((d) => d.startsWith('links: '))).toEqual([`links: + weft-${cluster.name}`]);
     const routes = other.filter(
       (d) =>
         d.startsWith('routes: + ') &&
@@ -96,9 +97,9 @@ describe('one cluster', () => {
     );
     expect(new Set(routes.map((r) => r.split(' ')[2]))).toEqual(new Set([podCidr, serviceCidr]));
     // A link has settings of its own.
-    expect(
-      other.filter((d) => !/^(links|routes): \+|^settings: \+ net\.ipv\d\.(conf|neigh)\.weft-life\./.test(d)),
-    ).toEqual([]);
+    expect(other.filter((d) => !/^(links|routes): \+|^settings: \+ net\.ipv\d\.(conf|neigh)\.weft-/.test(d))).toEqual(
+      [],
+    );
   });
 
   it('shows a demo that answers by name', async () => {
@@ -126,53 +127,58 @@ describe('one cluster', () => {
   it('finds it up the second time, changing nothing', async () => {
     const uid = await cluster.ask(['get', 'ns', 'default', '-o', 'jsonpath={.metadata.uid}']);
     const pid = initPid(cluster);
-    const again = await cluster.weft(['up', '--name', 'life', '-o', 'json']);
-    expect(JSON.parse(again.stdout)).toMatchObject({ wasRunning: true, name: 'life' });
-    mustMatch(await cluster.weft(['up', '--name', 'life']), /Cluster life is up already/);
+    const again = await cluster.weft(['up', '--name', cluster.name, '-o', 'json']);
+    expect(JSON.parse(again.stdout)).toMatchObject({ wasRunning: true, name: cluster.name });
+    mustMatch(await cluster.weft(['up', '--name', cluster.name]), new RegExp(`Cluster ${cluster.name} is up already`));
     expect(initPid(cluster)).toBe(pid);
     expect(await cluster.ask(['get', 'ns', 'default', '-o', 'jsonpath={.metadata.uid}'])).toBe(uid);
   });
 
   it('prints lines for people, and nothing of a terminal when piped', async () => {
-    const ran = await cluster.weft(['status', '--name', 'life']);
-    mustMatch(ran, /^Cluster life: running$/m);
+    const ran = await cluster.weft(['status', '--name', cluster.name]);
+    mustMatch(ran, new RegExp(`^Cluster ${cluster.name}: running$`, 'm'));
     mustMatch(ran, /^\s+NODE\s+STATUS\s+IP\s+POD CIDR\s+PODS$/m);
     mustMatch(ran, /^\s+n1\s+Ready\s+10\.\S+\s+10\.\S+\/24\s+\d+$/m);
     expect(ran.stdout).not.toContain('\u001b');
     const all = await cluster.weft(['status', '-o', 'json']);
-    expect((JSON.parse(all.stdout) as StatusReport[]).map((c) => c.name)).toContain('life');
+    expect((JSON.parse(all.stdout) as StatusReport[]).map((c) => c.name)).toContain(cluster.name);
   });
 
   it('hands out its kubeconfig, and merges it into another', async () => {
-    const file = (await cluster.weft(['kubeconfig', '--name', 'life', '--path'])).stdout.trim();
+    const file = (await cluster.weft(['kubeconfig', '--name', cluster.name, '--path'])).stdout.trim();
     expect(file).toBe(report.kubeconfig);
-    expect((await cluster.weft(['kubeconfig', '--name', 'life'])).stdout).toBe(readFileSync(file, 'utf8'));
+    expect((await cluster.weft(['kubeconfig', '--name', cluster.name])).stdout).toBe(readFileSync(file, 'utf8'));
     // `up` has merged it into the user's own.
-    expect(await cluster.ask(['config', 'current-context'])).toBe('weft-life');
+    expect(await cluster.ask(['config', 'current-context'])).toBe(`weft-${cluster.name}`);
     const mine = path.join(cluster.base, 'mine');
     writeFileSync(
       mine,
       'apiVersion: v1\nkind: Config\ncurrent-context: work\ncontexts:\n- name: work\n  context: {cluster: c, user: u}\nclusters:\n- name: c\n  cluster: {server: "https://example.com"}\nusers:\n- name: u\n  user: {token: t}\n',
     );
-    await cluster.weft(['kubeconfig', '--name', 'life', '--merge', mine]);
+    await cluster.weft(['kubeconfig', '--name', cluster.name, '--merge', mine]);
     const names = await cluster.kubectl(['--kubeconfig', mine, 'config', 'get-contexts', '-o', 'name']);
-    expect(names.stdout.trim().split('\n').sort()).toEqual(['weft-life', 'work']);
+    expect(names.stdout.trim().split('\n').sort()).toEqual([`weft-${cluster.name}`, 'work']);
     mustMatch(await cluster.kubectl(['--kubeconfig', mine, 'get', 'nodes']), /^n1\s+Ready/m);
     rmSync(mine);
   });
 
   it('is down in a moment, twice, and leaves nothing', async () => {
-    mustMatch(await cluster.weft(['down', '--name', 'life']), /Cluster life is gone/);
+    mustMatch(await cluster.weft(['down', '--name', cluster.name]), new RegExp(`Cluster ${cluster.name} is gone`));
     const asOf = ticksNow();
     rmSync(cluster.kubeconfig, { force: true });
-    expect(await settled(async () => differences(before, await hostState(cluster.base, OWN)))).toEqual([]);
+    expect(await settled(async () => differences(before, await hostState(cluster.base, own())))).toEqual([]);
     expect(await settled(async () => leftovers(trace, asOf).map((p) => `${p.pid} ${p.command}`))).toEqual([]);
-    mustMatch(await cluster.weft(['down', '--name', 'life']), /There is no cluster life; nothing to do/);
-    mustFail(
-      await cluster.weft(['status', '--name', 'life'], { check: false }),
-      /error \[NO_SUCH_CLUSTER\]: there is no cluster "life"/,
+    mustMatch(
+      await cluster.weft(['down', '--name', cluster.name]),
+      new RegExp(`There is no cluster ${cluster.name}; nothing to do`),
     );
-    expect(errorOf(await cluster.weft(['status', '--name', 'life', '-o', 'json'], { check: false }))).toMatchObject({
+    mustFail(
+      await cluster.weft(['status', '--name', cluster.name], { check: false }),
+      new RegExp(`error \\[NO_SUCH_CLUSTER\\]: there is no cluster "${cluster.name}"`),
+    );
+    expect(
+      errorOf(await cluster.weft(['status', '--name', cluster.name, '-o', 'json'], { check: false })),
+    ).toMatchObject({
       code: 'NO_SUCH_CLUSTER',
     });
   });
@@ -194,7 +200,7 @@ describe('two clusters side by side', () => {
       expect(await (await fetch(`http://${web?.ip}/`)).text()).toContain('Welcome to nginx!');
     }
     const listed = JSON.parse((await left.weft(['status', '-o', 'json'])).stdout) as StatusReport[];
-    expect(listed.filter((c) => c.running).map((c) => c.name)).toEqual(expect.arrayContaining(['left', 'right']));
+    expect(listed.filter((c) => c.running).map((c) => c.name)).toEqual(expect.arrayContaining([left.name, right.name]));
     await left.down();
     // The other one has not noticed.
     expect((await pods(right, 'app=web')).every(isReady)).toBe(true);
@@ -205,18 +211,23 @@ describe('two clusters side by side', () => {
 });
 
 describe('what goes wrong', () => {
+  afterEach(async () => {
+    // What should have been refused and was not is in the way of the next test.
+    for (const cluster of made) if (existsSync(cluster.stateDir)) await cluster.down();
+  });
+
   it.each([
     ['early', /^$/],
     ['after the network was built', /- underlay/],
     ['while the nodes start', /- api/],
   ])('Ctrl-C %s takes back what was begun', async (_, when) => {
     const cluster = newCluster({ name: 'cut' });
-    const before = await hostState(cluster.base, OWN);
+    const before = await hostState(cluster.base, own());
     const up = cluster.background([
       cluster.command,
       'up',
       '--name',
-      'cut',
+      cluster.name,
       '--api-port',
       String(await freePort()),
       '--pod-cidr',
@@ -237,7 +248,7 @@ describe('what goes wrong', () => {
     expect(await up.ended(), up.output).not.toBe(0);
     expect(up.output).toMatch(/error \[INTERRUPTED\]: interrupted; everything made so far was taken away/);
     const asOf = ticksNow();
-    expect(await settled(async () => differences(before, await hostState(cluster.base, OWN)))).toEqual([]);
+    expect(await settled(async () => differences(before, await hostState(cluster.base, own())))).toEqual([]);
     expect(await settled(async () => leftovers(trace, asOf).map((p) => `${p.pid} ${p.command}`))).toEqual([]);
   });
 
@@ -250,10 +261,10 @@ describe('what goes wrong', () => {
     process.kill(initPid(cluster), 'SIGKILL');
     await until('not running', async () => !(await cluster.status()).running);
     mustMatch(
-      await cluster.weft(['status', '--name', 'killed']),
+      await cluster.weft(['status', '--name', cluster.name]),
       /not running \(weft up starts it again, weft down removes it\)/,
     );
-    const again = await cluster.weft(['up', '--name', 'killed', '-o', 'json'], { timeoutMs: 120_000 });
+    const again = await cluster.weft(['up', '--name', cluster.name, '-o', 'json'], { timeoutMs: 120_000 });
     expect(again.stderr).toMatch(/was not taken down; its objects are kept/);
     expect((JSON.parse(again.stdout) as UpReport).config).toEqual(first.config);
     expect(await cluster.ask(['get', 'cm', 'kept', '-o', 'jsonpath={.data.a}'])).toBe('b');
@@ -280,7 +291,7 @@ describe('what goes wrong', () => {
     // And `down` of nothing but rubbish.
     mkdirSync(cluster.stateDir, { recursive: true });
     writeFileSync(path.join(cluster.stateDir, 'cluster.json'), 'rubbish');
-    await cluster.weft(['down', '--name', 'stale']);
+    await cluster.weft(['down', '--name', cluster.name]);
     expect(existsSync(cluster.stateDir)).toBe(false);
   });
 
@@ -292,7 +303,7 @@ describe('what goes wrong', () => {
     });
     try {
       const { port } = server.address() as net.AddressInfo;
-      const ran = await cluster.weft(['up', '--name', 'stale', '--api-port', String(port)], { check: false });
+      const ran = await cluster.weft(['up', '--name', cluster.name, '--api-port', String(port)], { check: false });
       mustFail(ran, new RegExp(`error \\[PORT_IN_USE\\]: --api-port: TCP port ${port} of 127\\.0\\.0\\.1 is in use`));
       expect(existsSync(cluster.stateDir)).toBe(false);
     } finally {
@@ -302,7 +313,7 @@ describe('what goes wrong', () => {
 
   it.each([
     [
-      ['--pod-cidr', '10.96.0.0/16'],
+      ['--pod-cidr', '10.96.0.0/16', '--service-cidr', '10.96.0.0/12'],
       'CIDR_OVERLAP',
       /--pod-cidr 10\.96\.0\.0\/16 overlaps --service-cidr 10\.96\.0\.0\/12/,
     ],
@@ -337,14 +348,14 @@ describe('what goes wrong', () => {
     [['--api-port', '99999'], 'BAD_PORT', /--api-port: 99999 is not a TCP port/],
   ])('refuses %j with %s', async (flags, code, words) => {
     const cluster = newCluster({ name: 'stale' });
-    const ran = await cluster.weft(['up', '--name', 'stale', ...flags, '-o', 'json'], { check: false });
+    const ran = await cluster.weft(['up', '--name', cluster.name, ...flags, '-o', 'json'], { check: false });
     expect(ran.code, ran.stdout + ran.stderr).not.toBe(0);
     const error = errorOf(ran);
     expect(error.code).toBe(code);
     expect(error.message).toMatch(words);
     expect(existsSync(cluster.stateDir)).toBe(false);
     mustFail(
-      await cluster.weft(['up', '--name', 'stale', ...flags], { check: false }),
+      await cluster.weft(['up', '--name', cluster.name, ...flags], { check: false }),
       new RegExp(`^error \\[${code}\\]: `),
     );
   });
@@ -367,8 +378,8 @@ describe('what goes wrong', () => {
     mustFail(await cluster.weft(['up', '--node', '3'], { check: false }), /unknown option '--node'/);
     mustFail(await cluster.weft(['up', '-o', 'xml'], { check: false }), /argument 'xml' is invalid/);
     mustFail(
-      await cluster.weft(['node', 'exec', '--name', 'stale', 'n1', '--', 'true'], { check: false }),
-      /error \[NOT_RUNNING\]: cluster stale is not running/,
+      await cluster.weft(['node', 'exec', '--name', cluster.name, 'n1', '--', 'true'], { check: false }),
+      new RegExp(`error \\[NOT_RUNNING\\]: cluster ${cluster.name} is not running`),
     );
     mustMatch(await cluster.weft(['--help']), /start a cluster on this machine/);
     mustMatch(await cluster.weft(['version']), /^weft \d+\.\d+\.\d+/);
@@ -429,7 +440,7 @@ describe('an ordinary user', () => {
       prefix: ['runuser', '-u', user.name, '--'],
       env: { HOME: user.home, USER: user.name, LOGNAME: user.name, XDG_RUNTIME_DIR: undefined },
     });
-    before = await hostState(base, OWN);
+    before = await hostState(base, own());
     await cluster.up();
     upNotes = cluster.notes;
     trace = footprint(initPid(cluster), base);
@@ -442,7 +453,7 @@ describe('an ordinary user', () => {
 
   it('has a cluster without touching the host', async () => {
     expect(cluster.report.config.rootless).toBe(true);
-    const now = await hostState(base, OWN);
+    const now = await hostState(base, own());
     expect(differences(before, now).filter((d) => !d.startsWith('files: '))).toEqual([]);
     for (const file of [cluster.stateDir, cluster.report.kubeconfig])
       expect(execFileSync('stat', ['-c', '%U', file], { encoding: 'utf8' }).trim()).toBe(user.name);
@@ -514,12 +525,13 @@ describe('an ordinary user', () => {
   });
 
   it('takes it all away again', async () => {
-    await cluster.weft(['down', '--name', 'less'], { timeoutMs: 60_000 });
+    await cluster.weft(['down', '--name', cluster.name], { timeoutMs: 60_000 });
     const asOf = ticksNow();
     expect(existsSync(cluster.stateDir)).toBe(false);
     expect(existsSync(cluster.runDir)).toBe(false);
-    const left = differences(before, await hostState(base, OWN)).filter(
-      (d) => !d.includes(`${base}/kubeconfig-less`) && !d.includes(`${base}/state`) && !d.includes(`${base}/bin`),
+    const left = differences(before, await hostState(base, own())).filter(
+      (d) =>
+        !d.includes(`${base}/kubeconfig-${cluster.name}`) && !d.includes(`${base}/state`) && !d.includes(`${base}/bin`),
     );
     expect(left).toEqual([]);
     expect(await settled(async () => leftovers(trace, asOf).map((p) => `${p.pid} ${p.command}`))).toEqual([]);

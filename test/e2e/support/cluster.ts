@@ -39,6 +39,7 @@ export interface UpReport extends StatusReport {
 }
 
 export interface ClusterOptions {
+  /** At most 7 characters; the run adds 3 of its own, because links of the host are named after clusters. */
   readonly name: string;
   readonly flags?: readonly string[];
   /** Another home for state and run directories than the run's shared one. */
@@ -85,7 +86,7 @@ export class Cluster {
   notes = '';
 
   constructor(options: ClusterOptions) {
-    this.name = options.name;
+    this.name = `${options.name}${path.basename(environment().base).slice(-3).toLowerCase()}`;
     this.#options = options;
     this.base = options.base ?? environment().base;
     this.kubeconfig = path.join(this.base, `kubeconfig-${this.name}`);
