@@ -10,7 +10,7 @@ const root = path.resolve(
   process.argv[1]?.endsWith('.ts') === true ? '../..' : '..',
 );
 /** The launcher, as users start it. */
-export const weft: string = path.join(root, 'weft');
+const weft: string = path.join(root, 'weft');
 
 /** The parts of `weft up -o json` that are used here. */
 interface UpReport {

@@ -11,7 +11,7 @@ export interface PerfReport {
 }
 
 /** The first column to the left, figures to the right. */
-export function textTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
+function textTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = header.map((h, i) => Math.max(h.length, ...rows.map((r) => (r[i] ?? '').length)));
   return [header, ...rows]
     .map((row) =>
