@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { addressAt, formatIp, parsePrefix, type Prefix, subnetAt } from '@weft/net';
+import { addressAt, formatIp, ipBytes, parsePrefix, type Prefix, subnetAt } from '@weft/net';
 import { type ClusterConfig, nodePlaces } from '../cluster/config.ts';
 
 /** Offsets inside each /24 of the underlay. */
@@ -37,6 +37,14 @@ export function underlayAddresses(config: ClusterConfig): UnderlayAddresses {
 /** Path of a node's (or, as `lab`, the router's) network namespace. */
 export function netnsPath(netnsDir: string, name: string): string {
   return path.join(netnsDir, name);
+}
+
+/**
+ * Hardware address that goes with an address of the underlay. A node that comes back is the machine it was: were it
+ * another one, its neighbours would send to the old for as long as they remember it.
+ */
+export function hardwareAddress(ip: string): string {
+  return [2, 0, ...ipBytes(ip)].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
 }
 
 /** Name of subnet `i`'s bridge in the router's namespace. */

@@ -1,7 +1,14 @@
 import { mkdirSync } from 'node:fs';
 import { NetNs, Rtnl, writeSysctl } from '@weft/kernel';
 import type { ClusterConfig, NodePlace } from '../cluster/config.ts';
-import { bridgeName, netnsPath, UNDERLAY_MTU, type UnderlayAddresses, underlayAddresses } from './addresses.ts';
+import {
+  bridgeName,
+  hardwareAddress,
+  netnsPath,
+  UNDERLAY_MTU,
+  type UnderlayAddresses,
+  underlayAddresses,
+} from './addresses.ts';
 
 /**
  * The physical network of the lab: one router namespace with a bridge per subnet, and a namespace per node that hangs
@@ -27,19 +34,20 @@ export class Underlay {
     return netnsPath(this.#netnsDir, node);
   }
 
-  /** Builds the router with its bridges. */
+  /** Builds the router with its bridges. An older one goes first. */
   async createRouter(): Promise<void> {
     mkdirSync(this.#netnsDir, { recursive: true });
+    NetNs.remove(this.routerPath);
     const ns = NetNs.create(this.routerPath);
     const rtnl = Rtnl.open(ns);
     try {
       await rtnl.links.set('lo', { up: true });
       for (let i = 0; i < this.#config.subnets; i++) {
         const name = bridgeName(i);
-        await rtnl.links.add({ name, kind: 'bridge', mtu: UNDERLAY_MTU, up: true });
+        const address = this.addresses.routers[i] as string;
+        await rtnl.links.add({ name, kind: 'bridge', mtu: UNDERLAY_MTU, mac: hardwareAddress(address), up: true });
         const link = await rtnl.links.get(name);
-        if (link !== undefined)
-          await rtnl.addresses.add({ index: link.index, address: `${this.addresses.routers[i]}/24` });
+        if (link !== undefined) await rtnl.addresses.add({ index: link.index, address: `${address}/24` });
       }
       writeSysctl('net.ipv4.ip_forward', '1', ns);
     } finally {
@@ -66,7 +74,7 @@ export class Underlay {
         mtu: UNDERLAY_MTU,
         up: true,
         ...(bridge === undefined ? {} : { master: bridge.index }),
-        peer: { name: 'eth0', ns, mtu: UNDERLAY_MTU },
+        peer: { name: 'eth0', ns, mtu: UNDERLAY_MTU, mac: hardwareAddress(at.address) },
       });
       await inside.links.set('lo', { up: true });
       await inside.links.set('eth0', { up: true });
