@@ -32,11 +32,28 @@ export function processLogger(component: string): Logger {
   return jsonLogger((line) => process.stderr.write(line), { level, fields: { component } });
 }
 
-/** Resolves when the process is asked to end. */
-export function untilStopped(): AbortSignal {
+/** Longest a daemon that cannot start may take to close what it had opened. */
+const GIVE_UP_MS = 3000;
+
+/**
+ * Runs a daemon until it is asked to end. One that cannot start ends, so that its keeper starts it again, instead of
+ * staying half alive with open handles.
+ */
+export async function runDaemon(
+  component: string,
+  start: (signal: AbortSignal, log: Logger) => Promise<void>,
+): Promise<void> {
   const controller = new AbortController();
   // Every watch and loop of the process listens.
   setMaxListeners(0, controller.signal);
   for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => controller.abort());
-  return controller.signal;
+  const log = processLogger(component);
+  try {
+    await start(controller.signal, log);
+  } catch (error) {
+    log.error('cannot start', { error });
+    process.exitCode = 1;
+    controller.abort();
+    setTimeout(() => process.kill(process.pid, 'SIGKILL'), GIVE_UP_MS).unref();
+  }
 }

@@ -130,6 +130,11 @@ program
     );
   });
 
+// A reader that has seen enough (`weft status | head`) is no error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
+
 try {
   await program.parseAsync();
 } catch (error) {

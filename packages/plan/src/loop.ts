@@ -47,6 +47,14 @@ export interface LoopState {
   readonly lastAppliedAt: number | undefined;
 }
 
+interface Compiled<V> {
+  readonly unit: string;
+  readonly plan: Plan<V>;
+}
+
+/** Most applies of one run that looks for the units at fault. */
+const ISOLATION_APPLIES = 64;
+
 /**
  * The one loop under every subsystem: coalesces touched units, compiles them, diffs against what was applied,
  * applies, retries with back-off, audits and measures.
@@ -142,19 +150,23 @@ export class PlanLoop<V> {
 
   /** Runs the audit at once. Returns how many entries were repaired. */
   async auditNow(): Promise<number> {
-    if (this.#subsystem.audit === undefined || this.#stopped) return 0;
-    await this.#running;
-    try {
-      const repaired = await this.#subsystem.audit(this.#applied);
-      if (repaired > 0) {
+    const { audit } = this.#subsystem;
+    if (audit === undefined) return 0;
+    while (this.#running !== undefined) await this.#running;
+    if (this.#stopped) return 0;
+    let repaired = 0;
+    // An apply in the middle of it would look like drift.
+    await this.#exclusively(async () => {
+      try {
+        repaired = await audit.call(this.#subsystem, this.#applied);
+        if (repaired === 0) return;
         this.#drift.inc(this.#labels, repaired);
         this.#log.warn('repaired entries that something else had changed', { entries: repaired });
+      } catch (error) {
+        this.#log.error('audit failed', { error });
       }
-      return repaired;
-    } catch (error) {
-      this.#log.error('audit failed', { error });
-      return 0;
-    }
+    });
+    return repaired;
   }
 
   /** Stops scheduling; resolves when a running apply has ended. What was applied stays in effect. */
@@ -174,11 +186,7 @@ export class PlanLoop<V> {
     const run = (): void => {
       this.#timer = undefined;
       this.#immediate = undefined;
-      this.#running = this.#run().finally(() => {
-        this.#running = undefined;
-        if (this.#dirty.size > 0) this.#schedule(0);
-        else this.#wake();
-      });
+      void this.#exclusively(() => this.#run());
     };
     // A microtask would split a burst of events that arrives in one read into many transactions.
     if (this.#minIntervalMs === 0 && wait <= 0) this.#immediate = setImmediate(run);
@@ -186,48 +194,82 @@ export class PlanLoop<V> {
     else this.#timer = setTimeout(run, Math.max(0, wait));
   }
 
+  #exclusively(work: () => Promise<void>): Promise<void> {
+    this.#running = work().finally(() => {
+      this.#running = undefined;
+      if (this.#dirty.size > 0) this.#schedule(0);
+      else this.#wake();
+    });
+    return this.#running;
+  }
+
   async #run(): Promise<void> {
-    const started = performance.now();
-    this.#lastStart = started;
+    this.#lastStart = performance.now();
     const units = [...this.#dirty];
     this.#dirty.clear();
-    const same = this.#subsystem.same ?? sameValue;
-    const before = new Map<string, Entry<V>>();
-    const after = new Map<string, Entry<V>>();
-    const compiled: [string, Plan<V>][] = [];
+    const compiled: Compiled<V>[] = [];
     for (const unit of units) {
-      let plan: Plan<V>;
       try {
-        plan = this.#subsystem.compile(unit);
+        compiled.push({ unit, plan: this.#subsystem.compile(unit) });
       } catch (error) {
         // A unit that cannot be compiled keeps what it had; the rest is served.
         this.#failures.inc(this.#labels);
         this.#log.error('cannot compile', { unit, error });
-        continue;
       }
-      compiled.push([unit, plan]);
+    }
+    const failed = await this.#applyUnits(compiled, { left: ISOLATION_APPLIES });
+    for (const { unit } of failed) this.#dirty.add(unit);
+    if (failed.length === 0) this.#delay = 0;
+    else {
+      this.#delay = Math.min(this.#backoff.max, this.#delay === 0 ? this.#backoff.first : this.#delay * 2);
+      this.#log.error('apply failed', {
+        error: this.#state.lastError,
+        units: failed.length,
+        unit: failed[0]?.unit,
+        retryInMs: this.#delay,
+      });
+    }
+  }
+
+  /**
+   * Applies units as one transaction. When that fails the halves are tried, so that one entry that the kernel refuses
+   * does not keep the others out. Returns the units that are not in effect.
+   */
+  async #applyUnits(units: readonly Compiled<V>[], budget: { left: number }): Promise<readonly Compiled<V>[]> {
+    budget.left -= 1;
+    const error = await this.#applyOnce(units);
+    if (error === undefined) return [];
+    if (units.length <= 1 || budget.left <= 0) return units;
+    const middle = units.length >> 1;
+    const first = await this.#applyUnits(units.slice(0, middle), budget);
+    const second = budget.left > 0 ? await this.#applyUnits(units.slice(middle), budget) : units.slice(middle);
+    return [...first, ...second];
+  }
+
+  /** Undefined when the units are in effect, else what went wrong. */
+  async #applyOnce(units: readonly Compiled<V>[]): Promise<{ readonly error: unknown } | undefined> {
+    const started = performance.now();
+    const before = new Map<string, Entry<V>>();
+    const after = new Map<string, Entry<V>>();
+    for (const { unit, plan } of units) {
       for (const key of [this.#keysOfUnit.get(unit) ?? []].flat()) {
         const entry = this.#applied.get(key);
         if (entry !== undefined) before.set(key, entry);
       }
       for (const [key, entry] of plan) after.set(key, entry);
     }
-    const diff = diffPlans(before, after, same);
+    const diff = diffPlans(before, after, this.#subsystem.same ?? sameValue);
     try {
       if (!isEmptyDiff(diff)) await this.#subsystem.apply(diff);
     } catch (error) {
-      for (const unit of units) this.#dirty.add(unit);
-      this.#delay = Math.min(this.#backoff.max, this.#delay === 0 ? this.#backoff.first : this.#delay * 2);
       this.#state.failures += 1;
       this.#state.lastError = errorMessage(error);
       this.#failures.inc(this.#labels);
-      this.#log.error('apply failed', { error, retryInMs: this.#delay });
-      return;
+      return { error };
     }
     for (const key of before.keys()) if (!after.has(key)) this.#applied.delete(key);
     for (const [key, entry] of after) this.#applied.set(key, entry);
-    for (const [unit, plan] of compiled) this.#remember(unit, plan);
-    this.#delay = 0;
+    for (const { unit, plan } of units) this.#remember(unit, plan);
     this.#state.applies += 1;
     this.#state.lastError = undefined;
     this.#state.lastAppliedAt = Date.now();
@@ -235,6 +277,7 @@ export class PlanLoop<V> {
     this.#changes.inc(this.#labels, diff.added.size + diff.changed.size + diff.removed.size);
     this.#size.set(this.#applied.size, this.#labels);
     this.#duration.observe((performance.now() - started) / 1000, this.#labels);
+    return undefined;
   }
 
   #remember(unit: string, plan: Plan<V>): void {

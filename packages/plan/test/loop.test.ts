@@ -117,6 +117,36 @@ describe('PlanLoop', () => {
     await loop.stop();
   });
 
+  it('brings the others into effect when one entry is refused, and that one when it is accepted', async () => {
+    const desired = new Map<string, number>();
+    const world = new Map<string, number>();
+    let refusing = true;
+    const subsystem: Subsystem<number> = {
+      name: 'picky',
+      compile: (unit) => {
+        const value = desired.get(unit);
+        return new Map(value === undefined ? [] : [[unit, { value, cause: { kind: 'Unit', name: unit } }]]);
+      },
+      apply: async (diff) => {
+        await Promise.resolve();
+        if (refusing && diff.added.has('u3')) throw new Error('u3: no');
+        for (const [k, e] of diff.added) world.set(k, e.value);
+      },
+    };
+    const loop = new PlanLoop(subsystem, { ...env(), backoffMs: { first: 5, max: 5 } });
+    for (let i = 0; i < 7; i++) {
+      desired.set(`u${i}`, i);
+      loop.touch(`u${i}`);
+    }
+    await vi.waitFor(() => expect([...world.keys()].sort()).toEqual(['u0', 'u1', 'u2', 'u4', 'u5', 'u6']));
+    desired.set('u7', 7);
+    loop.touch('u7');
+    await vi.waitFor(() => expect(world.has('u7')).toBe(true));
+    refusing = false;
+    await vi.waitFor(() => expect(world.get('u3')).toBe(3));
+    await loop.stop();
+  });
+
   it('writes only the difference to an adopted plan', async () => {
     const f = fixture();
     const loop = new PlanLoop(f.subsystem, env());

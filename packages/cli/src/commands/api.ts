@@ -5,15 +5,17 @@ import { startControllers } from '@weft/controllers';
 import { KubeClient } from '@weft/kube';
 import { loadCluster, nodeDirs, UNDERLAY_API_PORT, underlayAddresses } from '@weft/lab';
 import { startWorkloads } from '@weft/lab/controllers';
-import { Metrics } from '@weft/plan';
-import { hostContext, processLogger, untilStopped } from '../context.ts';
+import { type Logger, Metrics } from '@weft/plan';
+import { hostContext, runDaemon } from '../context.ts';
 import { contextName } from './kubeconfig.ts';
 
 /** The control plane of a lab cluster: the API, and the controllers and scheduler beside it. */
 export async function runApi(name: string): Promise<void> {
-  const log = processLogger('api');
+  await runDaemon('api', (stop, log) => startControlPlane(name, stop, log));
+}
+
+async function startControlPlane(name: string, stop: AbortSignal, log: Logger): Promise<void> {
   const metrics = new Metrics();
-  const stop = untilStopped();
   const { config, paths } = loadCluster(name, hostContext());
   mkdirSync(paths.runDir, { recursive: true });
   const router = underlayAddresses(config).routers[0] as string;

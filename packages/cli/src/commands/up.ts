@@ -1,5 +1,5 @@
 import { downCluster, type ClusterRequest, type ProgressEvent, upCluster } from '@weft/lab';
-import { WeftError } from '@weft/plan';
+import { errorMessage, WeftError } from '@weft/plan';
 import { hostContext } from '../context.ts';
 import { createOutput, formatMs } from '../output.ts';
 import { mergeKubeconfig } from './kubeconfig.ts';
@@ -26,8 +26,8 @@ export async function up(options: UpOptions): Promise<void> {
   const began = performance.now();
   const controller = new AbortController();
   const interrupt = (): void => controller.abort();
-  process.once('SIGINT', interrupt);
-  process.once('SIGTERM', interrupt);
+  // A second Ctrl-C must not stop the taking back.
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, interrupt);
   const phases: unknown[] = [];
   const onEvent = (event: ProgressEvent): void => {
     if (event.type === 'phase') {
@@ -39,7 +39,12 @@ export async function up(options: UpOptions): Promise<void> {
   };
   const { cluster, wasRunning } = await upCluster(options, host, onEvent, controller.signal);
   const seconds = (performance.now() - began) / 1000;
-  const merged = wasRunning ? undefined : await mergeKubeconfig(cluster, undefined);
+  const merged = wasRunning
+    ? undefined
+    : await mergeKubeconfig(cluster, undefined).catch((error: unknown) => {
+        out.note(`cannot write your kubeconfig (${errorMessage(error)}); use ${cluster.paths.kubeconfig}`);
+        return undefined;
+      });
   const report = await clusterReport(cluster, host);
   out.line(wasRunning ? ` Cluster ${cluster.config.name} is up already.` : ` Up in ${seconds.toFixed(2)} s.`);
   if (merged !== undefined) {

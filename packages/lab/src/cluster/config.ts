@@ -44,6 +44,9 @@ export interface ClusterRequest {
 const FIRST_NODE_OFFSET = 11;
 const NODES_PER_SUBNET = 240;
 
+/** Two addresses for pods, besides the first and the last. */
+const SMALLEST_NODE_BLOCK = 30;
+
 function cidr(flag: string, text: string): Prefix {
   const prefix = parsePrefix(text);
   if (prefix === undefined) {
@@ -128,6 +131,12 @@ export function resolveConfig(
   const serviceCidr = cidr('--service-cidr', request.serviceCidr ?? `10.${96 + 16 * (index % 9)}.0.0/12`);
   const underlayCidr = cidr('--underlay-cidr', request.underlayCidr ?? `10.89.${8 * index}.0/21`);
   const nodeCidrMaskSize = request.nodeCidrMaskSize ?? Math.max(24, Math.min(28, podCidr.length + 8));
+  if (!(nodeCidrMaskSize >= podCidr.length && nodeCidrMaskSize <= SMALLEST_NODE_BLOCK)) {
+    throw new WeftError({
+      code: 'BAD_MASK_SIZE',
+      message: `--node-cidr-mask-size: ${nodeCidrMaskSize} is not between ${podCidr.length} (the pod CIDR's own) and ${SMALLEST_NODE_BLOCK}`,
+    });
+  }
   const blocks = [
     { what: '--pod-cidr', prefix: podCidr },
     { what: '--service-cidr', prefix: serviceCidr },

@@ -16,7 +16,7 @@ import { WeftError } from '@weft/plan';
 import { detachHost, hostBlocks } from '../host/link.ts';
 import { checkClusterName, type ClusterConfig, type ClusterRequest, isClusterName, resolveConfig } from './config.ts';
 import { followProgress } from './control.ts';
-import { type ClusterPaths, clusterPaths, stateRoot } from './paths.ts';
+import { type ClusterPaths, clusterPaths, nodeDirs, stateRoot } from './paths.ts';
 import { childrenOf, type ClusterPids, clusterNamespaceArgs, recordOf, runProgram } from './processes.ts';
 import type { ProgressEvent } from './progress.ts';
 import { netnsPath } from '../topology/addresses.ts';
@@ -152,7 +152,12 @@ export async function upCluster(
   const began = performance.now();
   const name = request.name ?? 'weft';
   const known = findCluster(name, host);
-  if (known?.pids !== undefined) return { cluster: known, wasRunning: true };
+  if (known !== undefined) refuseOtherConfig(request, known.config);
+  if (known?.pids !== undefined) {
+    // It may be on its way up still, or have failed.
+    await follow(known.paths, known.pids, () => {}, signal);
+    return { cluster: known, wasRunning: true };
+  }
   const space = host.uid === 0 ? { mapMany: true } : await checkUserNamespace(host);
   // A cluster that was not taken down comes back with its objects, as after a reboot.
   const config = known?.config ?? (await planCluster(request, host));
@@ -164,6 +169,7 @@ export async function upCluster(
     });
   }
   const paths = clusterPaths(config.name, host.env, host.uid);
+  checkSocketPaths(config, paths);
   if (known !== undefined) {
     await clearRuntime(config, paths, host);
     onEvent({ type: 'note', text: `cluster ${name} was not taken down; its objects are kept` });
@@ -181,12 +187,48 @@ export async function upCluster(
     await follow(paths, pids, onEvent, signal);
     return { cluster: { config, paths, pids }, wasRunning: false };
   } catch (error) {
-    const kept = known === undefined ? await keepLogs(paths) : undefined;
+    const kept = known === undefined && !signal.aborted ? await keepLogs(paths) : undefined;
     await removeCluster(config, paths, host, known !== undefined);
     if (kept !== undefined && error instanceof WeftError && !signal.aborted)
       onEvent({ type: 'note', text: `logs of the failed start: ${kept}` });
     throw error;
   }
+}
+
+/** A cluster keeps the shape it was made with: a flag that asks for another one must not be passed over in silence. */
+function refuseOtherConfig(request: ClusterRequest, config: ClusterConfig): void {
+  const fixed = [
+    'nodes',
+    'subnets',
+    'backend',
+    'podCidr',
+    'nodeCidrMaskSize',
+    'serviceCidr',
+    'underlayCidr',
+    'apiPort',
+  ] as const;
+  for (const field of fixed) {
+    const wanted = request[field];
+    if (wanted === undefined || wanted === config[field]) continue;
+    throw new WeftError({
+      code: 'CONFIG_DIFFERS',
+      message: `cluster ${config.name} exists with ${field} ${config[field]}, not ${wanted}`,
+      hint: 'take it away first (weft down), or give the new one another --name',
+    });
+  }
+}
+
+/** The kernel takes 107 bytes for the path of a unix socket. */
+const SOCKET_PATH_BYTES = 107;
+
+function checkSocketPaths(config: ClusterConfig, paths: ClusterPaths): void {
+  const longest = nodeDirs(paths, `n${config.nodes}`).kubeletSocket;
+  if (Buffer.byteLength(longest) <= SOCKET_PATH_BYTES) return;
+  throw new WeftError({
+    code: 'RUN_DIR_TOO_LONG',
+    message: `${longest} is longer than the ${SOCKET_PATH_BYTES} bytes that a unix socket's path may have`,
+    hint: 'name a shorter directory with WEFT_RUN_DIR',
+  });
 }
 
 async function describeMachine(host: HostContext): Promise<string> {
@@ -255,6 +297,9 @@ function aborted(): WeftError {
   return new WeftError({ code: 'INTERRUPTED', message: 'interrupted; everything made so far was taken away' });
 }
 
+/** Longest the supervisor may take to answer for the first time. */
+const SUPERVISOR_START_MS = 20_000;
+
 async function follow(
   paths: ClusterPaths,
   pids: ClusterPids,
@@ -263,6 +308,7 @@ async function follow(
 ): Promise<void> {
   let failure: WeftError | undefined;
   let ready = false;
+  const began = Date.now();
   const take = (event: ProgressEvent): void => {
     if (event.type === 'failed')
       failure = new WeftError({
@@ -281,6 +327,13 @@ async function follow(
         message: 'the supervisor ended',
         hint: `its log: ${path.join(paths.logDir, 'supervisor.log')}`,
       });
+    if (Date.now() - began > SUPERVISOR_START_MS && !existsSync(paths.controlSocket)) {
+      throw new WeftError({
+        code: 'START_FAILED',
+        message: 'the supervisor does not come up',
+        hint: `its log: ${path.join(paths.logDir, 'supervisor.log')}`,
+      });
+    }
     if (existsSync(paths.controlSocket)) await followProgress(paths.controlSocket, take, signal).catch(() => {});
     await new Promise((resolve) => setTimeout(resolve, ready ? 0 : 5));
   }

@@ -32,6 +32,8 @@ export interface SupervisorOptions {
 interface SavedUnits {
   readonly units: Record<string, UnitRecord>;
   readonly stopped: readonly string[];
+  /** False while the network is being laid: what is there then is torn out and laid again. */
+  readonly built: boolean;
 }
 
 /**
@@ -46,6 +48,9 @@ export class Supervisor {
   readonly #units = new Map<string, UnitRecord>();
   readonly #stopped = new Set<string>();
   readonly #client: KubeClient;
+  /** Power switches of nodes, one turn at a time. */
+  readonly #power = new Map<string, Promise<void>>();
+  #built = false;
   #wayOut = false;
   #watchTimer: NodeJS.Timeout | undefined;
 
@@ -61,25 +66,26 @@ export class Supervisor {
 
   async run(): Promise<void> {
     const { paths, log } = this.#options;
-    mkdirSync(paths.runDir, { recursive: true, mode: 0o755 });
+    mkdirSync(paths.runDir, { recursive: true, mode: 0o700 });
     const adopted = this.#load();
     await serveControl(paths.controlSocket, this.#progress, {
       status: () => this.#status(),
-      stopNode: (name) => this.#stopNode(name),
-      startNode: (name) => this.#startNode(name),
+      stopNode: (name) => this.#inTurn(name, () => this.#stopNode(name)),
+      startNode: (name) => this.#inTurn(name, () => this.#startNode(name)),
     });
     try {
       if (adopted) {
         log.info('took over a running cluster', { units: [...this.#units.keys()] });
         this.#wayOut = wayOutObstacle() === undefined;
       }
-      const images = adopted ? Promise.resolve('') : this.#options.prepareImages();
+      const images = this.#options.prepareImages();
       images.catch(() => {});
       if (!adopted) await this.#build();
       this.#proxyApi();
       this.#watchTimer = setInterval(() => this.#revive(), 300);
-      if (adopted) this.#progress.emit({ type: 'ready' });
-      else await this.#bringUp(images);
+      // What a former supervisor did not come to is done now; with nodes switched off there is no "all Ready" to wait for.
+      if (this.#stopped.size === 0) await this.#bringUp(images);
+      else this.#progress.emit({ type: 'ready' });
     } catch (error) {
       log.error('cannot bring up the cluster', { error });
       const known = error instanceof WeftError ? error : undefined;
@@ -99,7 +105,7 @@ export class Supervisor {
     this.#client.close();
   }
 
-  /** True when a former supervisor of this boot left running units behind. */
+  /** True when a former supervisor laid the network; ends what one had begun that did not come to the end of it. */
   #load(): boolean {
     let saved: SavedUnits;
     try {
@@ -107,15 +113,22 @@ export class Supervisor {
     } catch {
       return false;
     }
-    const entries = Object.entries(saved.units);
-    if (!entries.some(([, record]) => isRunning(record))) return false;
-    for (const [name, record] of entries) this.#units.set(name, record);
+    if (!saved.built) {
+      for (const record of Object.values(saved.units)) killUnit(record);
+      return false;
+    }
+    this.#built = true;
+    for (const [name, record] of Object.entries(saved.units)) this.#units.set(name, record);
     for (const name of saved.stopped) this.#stopped.add(name);
     return true;
   }
 
   #save(): void {
-    const saved: SavedUnits = { units: Object.fromEntries(this.#units), stopped: [...this.#stopped] };
+    const saved: SavedUnits = {
+      units: Object.fromEntries(this.#units),
+      stopped: [...this.#stopped],
+      built: this.#built,
+    };
     writeFileSync(`${this.#unitFile}.new`, JSON.stringify(saved));
     renameSync(`${this.#unitFile}.new`, this.#unitFile);
   }
@@ -137,6 +150,8 @@ export class Supervisor {
         writeFileSync(path.join(this.#options.paths.runDir, 'router.ready'), 'yes\n');
         this.#wayOut = true;
       } else this.#progress.emit({ type: 'note', text: obstacle });
+      this.#built = true;
+      this.#save();
       const where =
         config.subnets === 1
           ? config.underlayCidr.replace(/\/\d+$/, '/24')
@@ -251,12 +266,24 @@ export class Supervisor {
   /** Brings back units that ended without being asked to: a node whose first process was killed starts like a machine. */
   #revive(): void {
     for (const [name, record] of this.#units) {
-      if (this.#stopped.has(name) || isRunning(record)) continue;
+      if (this.#stopped.has(name) || this.#power.has(name) || isRunning(record)) continue;
       this.#options.log.warn('starting again what has ended', { unit: name });
-      void this.#startNode(name).catch((error: unknown) =>
+      this.#inTurn(name, () => this.#startNode(name)).catch((error: unknown) =>
         this.#options.log.error('cannot start node', { node: name, error }),
       );
     }
+  }
+
+  /** Runs one turn of a node's power switch after the one before has ended. */
+  #inTurn(name: string, turn: () => Promise<void>): Promise<void> {
+    const before = this.#power.get(name) ?? Promise.resolve();
+    const mine = before.catch(() => {}).then(turn);
+    this.#power.set(name, mine);
+    const done = (): void => {
+      if (this.#power.get(name) === mine) this.#power.delete(name);
+    };
+    mine.then(done, done);
+    return mine;
   }
 
   #place(name: string): ReturnType<typeof nodePlaces>[number] {
@@ -279,7 +306,10 @@ export class Supervisor {
     await this.#underlay.unplug(name);
     this.#underlay.removeNode(name);
     rmSync(nodeDirs(this.#options.paths, name).runDir, { recursive: true, force: true });
-    await this.#markNotReady(name);
+    await this.#markNotReady(name).catch((error: unknown) =>
+      // The node is off all the same; its lease tells the control plane in time.
+      this.#options.log.warn('cannot mark a node that is off', { node: name, error: errorMessage(error) }),
+    );
   }
 
   async #startNode(name: string): Promise<void> {

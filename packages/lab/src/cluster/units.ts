@@ -4,7 +4,7 @@ import path from 'node:path';
 import { NetNs, spawnInNetNs } from '@weft/kernel';
 
 /**
- * Shell function that runs a command again whenever it ends in anything but success, as a service manager does. A
+ * Shell function that runs a command again whenever it ends, as a service manager does; it is ended by being killed. A
  * shell and not Node: it must outlive every Weft process, cost nothing, and, as the first process of a node, reap
  * what nobody else waits for.
  */
@@ -16,8 +16,6 @@ keep_running() {
     child=$!
     began=$(date +%s)
     wait "$child"
-    code=$?
-    [ "$code" = 0 ] && return 0
     if [ $(($(date +%s) - began)) -ge 5 ]; then delay=0; fi
     case $delay in 0) sleep 0.05; delay=1 ;; 1) sleep 0.5; delay=2 ;; *) sleep 2 ;; esac
   done
@@ -71,7 +69,7 @@ export function isRunning(record: UnitRecord): boolean {
   return processStart(record.pid) === record.started;
 }
 
-/** Arguments of `sh` that run a command and run it again when it fails. */
+/** Arguments of `sh` that run a command, and run it again when it ends. */
 function keepRunning(command: readonly string[]): string[] {
   return ['sh', '-c', `${KEEP_RUNNING}\nkeep_running "$@"`, 'weft-loop', ...command];
 }

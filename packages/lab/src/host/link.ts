@@ -9,6 +9,10 @@ function hostLinkName(cluster: string): string {
   return `weft-${cluster}`;
 }
 
+function linkAlias(cluster: string): string {
+  return `weft cluster ${cluster}`;
+}
+
 /**
  * Joins the host to a cluster, for clusters of root: one veth pair into the first subnet of the underlay, and one
  * route each for the cluster's pods and Services by way of its first node, and for a second subnet by way of the router. This file is the only one that changes the
@@ -24,12 +28,12 @@ export async function attachHost(
   const inside = Rtnl.open(router);
   const host = Rtnl.open();
   try {
-    await host.links.del(name, { missingOk: true });
+    await detachHost(config.name);
     await host.links.add({
       name,
       kind: 'veth',
       mtu: UNDERLAY_MTU,
-      alias: `weft cluster ${config.name}`,
+      alias: linkAlias(config.name),
       peer: { name: 'host', ns: router, mtu: UNDERLAY_MTU },
     });
     const bridge = await inside.links.get(bridgeName(0));
@@ -68,7 +72,9 @@ export async function attachHost(
 export async function detachHost(cluster: string): Promise<boolean> {
   const host = Rtnl.open();
   try {
-    if ((await host.links.get(hostLinkName(cluster))) === undefined) return false;
+    const link = await host.links.get(hostLinkName(cluster));
+    // Somebody else's link may have the name.
+    if (link === undefined || link.alias !== linkAlias(cluster)) return false;
     await host.links.del(hostLinkName(cluster), { missingOk: true });
     return true;
   } finally {
