@@ -150,15 +150,14 @@ export class PlanLoop<V> {
 
   /** Runs the audit at once. Returns how many entries were repaired. */
   async auditNow(): Promise<number> {
-    const { audit } = this.#subsystem;
-    if (audit === undefined) return 0;
+    if (this.#subsystem.audit === undefined) return 0;
     while (this.#running !== undefined) await this.#running;
     if (this.#stopped) return 0;
     let repaired = 0;
     // An apply in the middle of it would look like drift.
     await this.#exclusively(async () => {
       try {
-        repaired = await audit.call(this.#subsystem, this.#applied);
+        repaired = (await this.#subsystem.audit?.(this.#applied)) ?? 0;
         if (repaired === 0) return;
         this.#drift.inc(this.#labels, repaired);
         this.#log.warn('repaired entries that something else had changed', { entries: repaired });

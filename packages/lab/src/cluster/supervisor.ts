@@ -277,12 +277,13 @@ export class Supervisor {
   /** Runs one turn of a node's power switch after the one before has ended. */
   #inTurn(name: string, turn: () => Promise<void>): Promise<void> {
     const before = this.#power.get(name) ?? Promise.resolve();
-    const mine = before.catch(() => {}).then(turn);
+    const mine = before
+      .catch(() => {})
+      .then(turn)
+      .finally(() => {
+        if (this.#power.get(name) === mine) this.#power.delete(name);
+      });
     this.#power.set(name, mine);
-    const done = (): void => {
-      if (this.#power.get(name) === mine) this.#power.delete(name);
-    };
-    mine.then(done, done);
     return mine;
   }
 
