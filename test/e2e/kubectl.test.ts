@@ -146,7 +146,17 @@ describe.each([0, 1, 2])('kubectl, version %i of those found', (slot) => {
   it('creates every common kind by its own command', async () => {
     await k(['create', 'secret', 'generic', 'password', '--from-literal=p=q']);
     await k(['create', 'serviceaccount', 'robot']);
-    await k(['create', 'deployment', 'other', '--image=busybox', '--replicas=1', '--', 'sleep', '86400']);
+    await k([
+      'create',
+      'deployment',
+      'other',
+      '--image=busybox',
+      '--replicas=1',
+      '--',
+      'sh',
+      '-c',
+      'trap exit TERM; sleep 86400 & wait',
+    ]);
     await k(['create', 'service', 'clusterip', 'plain', '--tcp=80:80']);
     await k(['create', 'ingress', 'door', '--rule=example.com/=plain:80']);
     await k(['create', 'job', 'once', '--image=busybox', '--', 'true']);

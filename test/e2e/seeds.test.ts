@@ -87,8 +87,19 @@ describe('the manifests of the articles', () => {
   it('say so where nothing enforces them yet', async () => {
     for (const manifest of ofKind('NetworkPolicy', 'Ingress')) {
       await until(`an event about ${manifest.kind} ${manifest.metadata.name}`, async () => {
+        const { kind, metadata } = manifest;
+        const about = `involvedObject.kind=${kind},involvedObject.name=${metadata.name}`;
+        const events = await cluster.kubectl([
+          'get',
+          'events',
+          '-n',
+          metadata.namespace ?? 'default',
+          '--field-selector',
+          about,
+        ]);
+        if (!/Warning\s+NotEnforced/.test(events.stdout)) throw new Error(events.stdout);
         const described = await cluster.kubectl(['describe', ...named(manifest)]);
-        return /Warning\s+NotEnforced/.test(described.stdout) && described.stdout.includes('weft.dev/not-enforced');
+        return described.stdout.includes('weft.dev/not-enforced');
       });
     }
   });
