@@ -16,6 +16,7 @@ export const MAX_ADDRESSES = 1000;
 
 /** The label that core/v1 Endpoints of this controller carry since Kubernetes 1.33. */
 const MANAGED_BY = 'endpoints.kubernetes.io/managed-by';
+const MANAGER = 'endpoint-controller';
 
 /** What an Endpoints object has to hold. */
 export interface DesiredEndpoints {
@@ -64,7 +65,7 @@ function endpointsLabels(service: Service): Record<string, string> {
   const labels: Record<string, string> = { ...service.metadata.labels };
   if (isHeadless(service)) labels[wellKnown.labels.headless] = '';
   else delete labels[wellKnown.labels.headless];
-  labels[MANAGED_BY] = 'endpoint-controller';
+  labels[MANAGED_BY] = MANAGER;
   return labels;
 }
 
@@ -140,4 +141,9 @@ export function sameSubsets(
 
 function hasAddress(subset: EndpointSubset): boolean {
   return (subset.addresses?.length ?? 0) + (subset.notReadyAddresses?.length ?? 0) > 0;
+}
+
+/** True for Endpoints that this controller has made. */
+export function isManaged(endpoints: Endpoints): boolean {
+  return endpoints.metadata.labels?.[MANAGED_BY] === MANAGER;
 }

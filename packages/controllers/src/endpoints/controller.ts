@@ -6,7 +6,7 @@ import { LOOK_AGAIN_MS, OwnWrites } from '../own-writes.ts';
 import { type Again, WorkQueue } from '../queue.ts';
 import { hasManagedEndpoints, ServicePods } from '../services.ts';
 import { TriggerTimes } from '../trigger-times.ts';
-import { compileEndpoints, sameSubsets } from './compile.ts';
+import { compileEndpoints, isManaged, sameSubsets } from './compile.ts';
 
 const NAME = 'endpoint-controller';
 /** On Endpoints that hold a leader election lock, which belong to no Service. */
@@ -21,6 +21,8 @@ export function endpointsController(context: ControllerContext): Controller {
   const endpoints = informers.of(resources.endpoints);
   const writes = new OwnWrites();
   const times = new TriggerTimes();
+  /** Services that were seen to go. */
+  const bereft = new Set<string>();
 
   const queue = new WorkQueue(
     {
@@ -43,7 +45,9 @@ export function endpointsController(context: ControllerContext): Controller {
     const current = endpoints.get(key);
     if (service === undefined) {
       times.forget(key);
-      if (current !== undefined && current.metadata.annotations?.[LEADER] === undefined) {
+      // Endpoints that somebody made before, or without, a Service are theirs.
+      const abandoned = current !== undefined && (isManaged(current) || bereft.delete(key));
+      if (abandoned && current.metadata.annotations?.[LEADER] === undefined) {
         const { uid } = current.metadata;
         try {
           await client.delete(resources.endpoints, namespace, name, uid === undefined ? {} : { uid });
@@ -54,6 +58,7 @@ export function endpointsController(context: ControllerContext): Controller {
       }
       return undefined;
     }
+    bereft.delete(key);
     if (!hasManagedEndpoints(service)) return undefined;
     const selected = servicePods.podsOf(service);
     const desired = compileEndpoints(service, selected);
@@ -91,6 +96,7 @@ export function endpointsController(context: ControllerContext): Controller {
     return undefined;
   }
 
+  services.on({ delete: (service) => bereft.add(objectKey(service)) });
   servicePods.follow((key) => queue.add(key));
   endpoints.on({
     add: (object) => queue.add(objectKey(object)),

@@ -35,6 +35,25 @@ async function runningPod(name: string, app: string, ip: string, ready = true): 
 }
 
 describe('endpoints', () => {
+  test('Endpoints that somebody made without a Service stay, until a Service of their name comes and goes', async () => {
+    await cluster.create(resources.endpoints, {
+      metadata: { name: 'lonely' },
+      subsets: [{ addresses: [{ ip: '10.9.9.9' }], ports: [{ port: 80 }] }],
+    });
+    // Another Service's Endpoints appear: the controller has come by.
+    await service('other');
+    await cluster.until(() => cluster.get(resources.endpoints, 'other').catch(() => undefined));
+    await running.idle();
+    expect((await cluster.get(resources.endpoints, 'lonely')).subsets?.[0]?.addresses?.[0]?.ip).toBe('10.9.9.9');
+    await cluster.create(resources.services, { metadata: { name: 'lonely' }, spec: { ports: [{ port: 80 }] } });
+    await running.idle();
+    await cluster.client.delete(resources.services, 'default', 'lonely');
+    await cluster.until(async () => {
+      const left = await cluster.list(resources.endpoints);
+      return !left.some((e) => e.metadata.name === 'lonely');
+    });
+  });
+
   test('a Service without pods has one empty slice, which its first pod fills', async () => {
     await cluster.node('n1', { labels: { 'topology.kubernetes.io/zone': 'z1' } });
     const web = await service('web');

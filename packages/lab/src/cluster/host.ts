@@ -138,12 +138,37 @@ export interface UpResult {
   readonly wasRunning: boolean;
 }
 
+/** How often `up` plans again when another start has taken the blocks it had chosen. */
+const PLANS = 3;
+
+/**
+ * Brings a cluster up, or finds it up; see startCluster. Two starts at once may choose the same default blocks: the one
+ * that comes second chooses again.
+ */
+export async function upCluster(
+  request: ClusterRequest,
+  host: HostContext,
+  onEvent: (event: ProgressEvent) => void,
+  signal: AbortSignal,
+): Promise<UpResult> {
+  const chosen = request.podCidr ?? request.serviceCidr ?? request.underlayCidr;
+  for (let plan = 1; ; plan++) {
+    try {
+      return await startCluster(request, host, onEvent, signal);
+    } catch (error) {
+      const lost = error instanceof WeftError && error.code === 'CIDR_OVERLAP' && chosen === undefined;
+      if (!lost || plan === PLANS || signal.aborted) throw error;
+      onEvent({ type: 'note', text: `${error.message}; choosing other blocks` });
+    }
+  }
+}
+
 /**
  * Brings a cluster up, or finds it up. On failure or abort everything made is taken away again.
  *
  * @throws WeftError with the code of what stood in the way
  */
-export async function upCluster(
+async function startCluster(
   request: ClusterRequest,
   host: HostContext,
   onEvent: (event: ProgressEvent) => void,
