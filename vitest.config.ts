@@ -6,6 +6,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
+          setupFiles: ['test/support/properties.ts'],
           include: ['packages/*/test/**/*.test.ts'],
           exclude: ['packages/*/test/kernel/**'],
           pool: 'threads',
@@ -14,6 +15,7 @@ export default defineConfig({
       {
         test: {
           name: 'kernel',
+          setupFiles: ['test/support/properties.ts'],
           include: ['packages/*/test/kernel/**/*.test.ts', 'test/kernel/**/*.test.ts'],
           // setns() changes the calling thread, and a worker thread is not the thread netns helpers expect.
           pool: 'forks',

@@ -97,7 +97,7 @@ export const serviceCidrRules: KindRules = rules<ServiceCIDR>({
     if (cidrs.length > 2) errors.push(invalid('spec', spec, 'may only hold up to 2 values'));
     return errors;
   },
-  validateUpdate: (next, old) => checkImmutable('spec.cidrs', next.spec.cidrs, old.spec.cidrs),
+  validateUpdate: (next, old) => checkImmutable('spec.cidrs', next.spec?.cidrs, old.spec?.cidrs),
 });
 
 /** networking.k8s.io/v1 IPAddress, whose name is the address. */
