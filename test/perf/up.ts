@@ -28,14 +28,16 @@ function resolveName(server: string, name: string, signal: AbortSignal): Promise
     const socket = dgram.createSocket('udp4');
     const ask = (): void => socket.send(question(name), 53, server, () => {});
     const timer = setInterval(ask, 5);
-    const end = (): void => {
-      clearInterval(timer);
-      socket.close();
-    };
-    signal.addEventListener('abort', () => {
+    const giveUp = (): void => {
       end();
       reject(new Error('no DNS answer'));
-    });
+    };
+    const end = (): void => {
+      clearInterval(timer);
+      signal.removeEventListener('abort', giveUp);
+      socket.close();
+    };
+    signal.addEventListener('abort', giveUp);
     socket.on('error', () => {});
     socket.on('message', (answer) => {
       if (answer.readUInt16BE(6) === 0) return;

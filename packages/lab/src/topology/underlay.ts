@@ -66,6 +66,14 @@ export class Underlay {
     const outside = Rtnl.open(router);
     const inside = Rtnl.open(ns);
     try {
+      // Links take their settings from `default` when they are made.
+      for (const scope of ['all', 'default']) {
+        // Packets of pods and of the host arrive on other links than the route back would take.
+        writeSysctl(`net.ipv4.conf.${scope}.rp_filter`, '0', ns);
+        // A node is the way to Services that it may not know yet. Were it to point the host to its own gateway instead,
+        // the host would keep to that for minutes.
+        writeSysctl(`net.ipv4.conf.${scope}.send_redirects`, '0', ns);
+      }
       const bridge = await outside.links.get(bridgeName(place.subnet));
       await outside.links.del(place.name, { missingOk: true });
       await outside.links.add({
@@ -82,9 +90,6 @@ export class Underlay {
       if (eth0 === undefined) throw new RangeError(`eth0 of ${place.name} did not appear`);
       await inside.addresses.add({ index: eth0.index, address: `${at.address}/24` });
       await inside.routes.add({ dst: 'default', via: at.gateway, oif: eth0.index });
-      // Packets of pods and of the host arrive on other links than the route back would take.
-      writeSysctl('net.ipv4.conf.all.rp_filter', '0', ns);
-      writeSysctl('net.ipv4.conf.default.rp_filter', '0', ns);
     } finally {
       inside.close();
       outside.close();

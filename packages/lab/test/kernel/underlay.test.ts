@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { NetNs, Rtnl } from '@weft/kernel';
+import { NetNs, readSysctl, Rtnl } from '@weft/kernel';
 import { nodePlaces, resolveConfig } from '../../src/cluster/config.ts';
 import { hardwareAddress, netnsPath } from '../../src/topology/addresses.ts';
 import { Underlay } from '../../src/topology/underlay.ts';
@@ -44,6 +44,20 @@ describe('the underlay', () => {
     underlay.removeNode('n1');
     await underlay.createNode(place);
     expect(await macOf(underlay.nodePath('n1'), 'eth0')).toBe(wanted);
+  });
+
+  it('has nodes that point nobody to another gateway', async () => {
+    const [place] = nodePlaces(config);
+    if (place === undefined) throw new Error('no node');
+    await underlay.createNode(place);
+    const ns = NetNs.open(underlay.nodePath('n1'));
+    try {
+      // The kernel takes the larger of the two.
+      for (const scope of ['all', 'eth0']) expect(readSysctl(`net.ipv4.conf.${scope}.send_redirects`, ns)).toBe('0');
+      for (const scope of ['all', 'eth0']) expect(readSysctl(`net.ipv4.conf.${scope}.rp_filter`, ns)).toBe('0');
+    } finally {
+      ns.close();
+    }
   });
 
   it('keeps the hardware address of the router whatever is plugged in', async () => {
