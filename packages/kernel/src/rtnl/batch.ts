@@ -2,6 +2,7 @@ import * as C from '../netlink/constants.ts';
 import { NlWriter } from '../netlink/wire.ts';
 import { encodeAddress, RTM_DELADDR, RTM_NEWADDR } from './address.ts';
 import {
+  afterCreation,
   changesLink,
   encodeBridgePort,
   encodeLink,
@@ -94,8 +95,8 @@ export class RtBatch {
       this.#request(RTM_NEWLINK, ADD, { operation: `add ${spec.kind} link`, object: () => spec.name }, (w) =>
         encodeLink(w, spec),
       );
-      if (spec.peer?.up === true && spec.peer.ns === undefined && spec.ns === undefined)
-        this.links.set(spec.peer.name, { up: true });
+      for (const [end, change] of afterCreation(spec))
+        if ((end.ns ?? spec.ns) === undefined) this.links.set(end.name, change);
     },
     /** Changes a link; renaming needs its index. */
     set: (link: string | number, change: LinkChange): void => {

@@ -120,6 +120,23 @@ function kindData(w: NlWriter, spec: LinkSpec): void {
   }
 }
 
+/**
+ * What the kernel does not take from the request that makes a link (rtnl_create_link), by the end of the pair it
+ * concerns: aliases, which it passes over, and the peer's being up, which it refuses.
+ */
+export function afterCreation(spec: LinkSpec): [LinkSpec | VethPeer, LinkChange][] {
+  const out: [LinkSpec | VethPeer, LinkChange][] = [];
+  if (spec.alias !== undefined) out.push([spec, { alias: spec.alias }]);
+  const { peer } = spec;
+  if (peer !== undefined && (peer.alias !== undefined || peer.up === true)) {
+    out.push([
+      peer,
+      { ...(peer.alias === undefined ? {} : { alias: peer.alias }), ...(peer.up === true ? { up: true } : {}) },
+    ]);
+  }
+  return out;
+}
+
 /** Body of RTM_NEWLINK that changes a link. Settings of a bridge port need a message of their own. */
 export function encodeLinkChange(w: NlWriter, link: string | number, change: LinkChange): void {
   let flags = 0;

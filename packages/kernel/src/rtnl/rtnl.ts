@@ -9,7 +9,7 @@ import type { NetNs } from '../sys/netns.ts';
 import { decodeAddress, encodeAddressDump, RTM_GETADDR, RTM_NEWADDR } from './address.ts';
 import { type MissingOk, RtBatch, type RtLabel } from './batch.ts';
 import { decodeEvent, GROUPS } from './events.ts';
-import { decodeLink, encodeLinkDump, encodeLinkRef, RTM_GETLINK, RTM_NEWLINK } from './link.ts';
+import { afterCreation, decodeLink, encodeLinkDump, encodeLinkRef, RTM_GETLINK, RTM_NEWLINK } from './link.ts';
 import {
   decodeFdb,
   decodeNeighbour,
@@ -184,13 +184,15 @@ export class Rtnl {
         await this.#one((b) => b.links.del(spec.name, { missingOk: true }));
         await this.#one((b) => b.links.add(spec));
       }
-      const home = spec.peer?.ns ?? spec.ns;
-      if (spec.peer?.up !== true || home === undefined) return;
-      const there = Rtnl.open(home);
-      try {
-        await there.links.set(spec.peer.name, { up: true });
-      } finally {
-        there.close();
+      for (const [end, change] of afterCreation(spec)) {
+        const home = end.ns ?? spec.ns;
+        if (home === undefined) continue;
+        const there = Rtnl.open(home);
+        try {
+          await there.links.set(end.name, change);
+        } finally {
+          there.close();
+        }
       }
     },
     set: async (link: string | number, change: LinkChange): Promise<void> => {

@@ -56,7 +56,7 @@ describe('links', () => {
       alias: 'pod a/b',
       txqlen: 77,
       group: 5,
-      peer: { name: 'eth0', ns: other, mac: '02:00:00:00:00:02', mtu: 1400, up: true },
+      peer: { name: 'eth0', ns: other, mac: '02:00:00:00:00:02', mtu: 1400, up: true, alias: 'its end' },
     });
     await rt.links.set('v0', { hairpin: true, isolated: true, learning: false });
     await rt.links.add({
@@ -73,8 +73,11 @@ describe('links', () => {
     );
     expect(ours.map((l) => l.mac)).toEqual(theirs.map((l) => l['address']));
     const byName = new Map(ours.map((l) => [l.name, l]));
+    const [end] = json(other, 'ip', '-j', 'link', 'show', 'eth0');
+    expect(end).toMatchObject({ ifalias: 'its end', mtu: 1400, operstate: 'UP' });
     expect(byName.get('v0')).toMatchObject({
       kind: 'veth',
+      alias: 'pod a/b',
       mac: '02:00:00:00:00:01',
       master: br0,
       portKind: 'bridge',
