@@ -54,8 +54,17 @@ program
   .addOption(outputOption())
   .action(async (options) => (await import('./commands/kubeconfig.ts')).kubeconfig(options));
 
-// A command line for a node is passed on as it is.
+// A command line for a node, or for kubectl, is passed on as it is.
 program.enablePositionalOptions();
+program
+  .command('kubectl')
+  .description('kubectl for a cluster, fetched where the machine has none: weft kubectl [--name NAME] ARGUMENTS')
+  .addOption(nameOption())
+  .helpOption(false)
+  .allowUnknownOption()
+  .passThroughOptions()
+  .argument('[args...]')
+  .action(async (args, options) => (await import('./commands/kubectl.ts')).kubectl(args, options));
 const node = program.command('node').description('nodes of a cluster').enablePositionalOptions();
 node
   .command('exec <node> <command...>')

@@ -1,15 +1,10 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { TestProject } from 'vitest/node';
-
-export interface Kubectl {
-  /** Minor version, as `1.30`. */
-  readonly version: string;
-  readonly file: string;
-}
+import { findKubectls, type Kubectl } from './kubectl.ts';
 
 /** What all files of one run share. */
 export interface E2eEnvironment {
@@ -22,38 +17,6 @@ declare module 'vitest' {
   interface ProvidedContext {
     e2e: E2eEnvironment;
   }
-}
-
-/** The versions that are promised to work. */
-const WANTED = ['1.27', '1.30', '1.33'];
-const CLOUD_SDK = '/usr/lib/google-cloud-sdk/bin';
-
-function versionOf(file: string): string | undefined {
-  const ran = spawnSync(file, ['version', '--client', '-o', 'json'], { encoding: 'utf8' });
-  if (ran.status !== 0) return undefined;
-  try {
-    const { clientVersion } = JSON.parse(ran.stdout) as { clientVersion: { major: string; minor: string } };
-    return `${clientVersion.major}.${clientVersion.minor.replace(/\D.*$/, '')}`;
-  } catch {
-    return undefined;
-  }
-}
-
-/** kubectl of every wanted version that this machine has; without any of them, the one of the PATH. */
-function findKubectls(): Kubectl[] {
-  const dirs = [...(process.env['WEFT_E2E_KUBECTL_DIR']?.split(':') ?? []), CLOUD_SDK, '/usr/local/bin'];
-  const found = WANTED.flatMap((version) => {
-    const file = dirs
-      .flatMap((dir) => [path.join(dir, `kubectl.${version}`), path.join(dir, `kubectl-${version}`)])
-      .find((f) => existsSync(f) && versionOf(f) === version);
-    return file === undefined ? [] : [{ version, file }];
-  });
-  if (found.length > 0) return found;
-  const version = versionOf('kubectl');
-  if (version !== undefined) return [{ version, file: 'kubectl' }];
-  throw new Error(
-    `no kubectl found: put one on the PATH, or kubectl.${WANTED.join(', kubectl.')} into a directory named by WEFT_E2E_KUBECTL_DIR`,
-  );
 }
 
 /** Builds once, finds kubectl, and makes the directory that every cluster of the run lives in. */

@@ -1,6 +1,7 @@
 import { downCluster, type ClusterRequest, type ProgressEvent, upCluster } from '@weft/lab';
 import { errorMessage, WeftError } from '@weft/plan';
 import { hostContext } from '../context.ts';
+import { kubectlOnPath } from '../kubectl.ts';
 import { createOutput, formatMs } from '../output.ts';
 import { mergeKubeconfig } from './kubeconfig.ts';
 import { clusterReport, nodeTable } from './status.ts';
@@ -60,10 +61,11 @@ export async function up(options: UpOptions): Promise<void> {
 
 function suggestions(config: { readonly name: string; readonly demo: boolean; readonly rootless: boolean }): string[] {
   const flag = config.name === 'weft' ? '' : ` --name ${config.name}`;
-  const lines = [' Try:  kubectl get pods -A -o wide', `       weft node exec${flag} n1 -- ip route`];
+  const kubectl = kubectlOnPath() === undefined ? `weft kubectl${flag}` : 'kubectl';
+  const lines = [` Try:  ${kubectl} get pods -A -o wide`, `       weft node exec${flag} n1 -- ip route`];
   if (config.demo) {
-    lines.push('       kubectl run box --image=busybox --restart=Never -it --rm -- wget -qO- http://web');
-    if (!config.rootless) lines.push("       curl http://$(kubectl get svc web -o jsonpath='{.spec.clusterIP}')");
+    lines.push(`       ${kubectl} run box --image=busybox --restart=Never -it --rm -- wget -qO- http://web`);
+    if (!config.rootless) lines.push(`       curl http://$(${kubectl} get svc web -o jsonpath='{.spec.clusterIP}')`);
   }
   lines.push(`       weft down${flag}`);
   return lines;
