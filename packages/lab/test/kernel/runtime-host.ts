@@ -102,13 +102,19 @@ serve({
     return runtime.createContainer(found, await ensureBuiltin(images, 'busybox'), container(name, command, {}));
   },
   exec: (id: string, command: string[], timeoutMs = 10_000) => runtime.execSync(id, command, timeoutMs),
-  execTty: async (id: string, input: string, columns: number, rows: number) => {
-    const session = runtime.exec(id, { command: ['sh'], tty: true, stdin: true });
+  /** Runs a shell on a terminal of 132 × 43 that becomes one of 100 × 30 once `when` was printed. */
+  execTty: async (id: string, input: string, when: string) => {
+    const session = runtime.exec(id, {
+      command: ['sh'],
+      tty: true,
+      stdin: true,
+      size: { columns: 132, rows: 43 },
+    });
     let output = '';
     session.stdout.on('data', (data: Buffer) => {
       output += data.toString();
+      if (output.includes(when)) session.resize(100, 30);
     });
-    session.resize(columns, rows);
     session.stdin?.write(input);
     return { code: await session.done, output };
   },

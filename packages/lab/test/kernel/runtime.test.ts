@@ -93,9 +93,11 @@ describe('a pod', () => {
     await expect(exec(c.id, 'nope')).rejects.toThrow(
       'OCI runtime exec failed: exec failed: unable to start container process: exec: "nope": executable file not found in $PATH: unknown',
     );
-    const tty = await host.call<{ code: number; output: string }>('execTty', c.id, 'stty size; tty; exit 5\n', 132, 43);
+    const input = 'stty size; tty; until stty size | grep "30 100"; do sleep 0.1; done; exit 5\n';
+    const tty = await host.call<{ code: number; output: string }>('execTty', c.id, input, '43 132');
     expect(tty.code).toBe(5);
-    expect(tty.output).toContain('43 132');
+    expect(tty.output).toMatch(/^43 132\r$/m);
+    expect(tty.output).toMatch(/^30 100\r$/m);
     expect(tty.output).toContain('/dev/pts/');
     await host.call('removeSandbox', sandbox.id);
   });
