@@ -77,9 +77,11 @@ function clusterProcesses(): ProcessInfo[] {
 
 /** The one process whose command line matches, as the host numbers it. */
 function processOf(pattern: RegExp): ProcessInfo {
-  const found = clusterProcesses().filter(
+  const matching = clusterProcesses().filter(
     (p) => pattern.test(p.command) && !/^(sh|unshare|runc|conmon|\S*conmon)\b/.test(p.command),
   );
+  // A child looks like its parent until it executes its own program.
+  const found = matching.filter((p) => !matching.some((other) => other.pid === p.parent));
   const [first] = found;
   if (first === undefined || found.length > 1) {
     const all = clusterProcesses().map((p) => `${p.pid} ${p.command.slice(0, 160)}`);
