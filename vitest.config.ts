@@ -8,7 +8,7 @@ export default defineConfig({
           name: 'unit',
           setupFiles: ['test/support/properties.ts'],
           include: ['packages/*/test/**/*.test.ts'],
-          exclude: ['packages/*/test/kernel/**'],
+          exclude: ['packages/*/test/{kernel,vm}/**'],
           pool: 'threads',
         },
       },
@@ -21,6 +21,24 @@ export default defineConfig({
           pool: 'forks',
           fileParallelism: false,
           testTimeout: 30_000,
+        },
+      },
+      {
+        // Run by the vm project, inside a guest whose kernel has what others lack.
+        test: {
+          name: 'guest',
+          setupFiles: ['test/support/properties.ts'],
+          include: ['packages/*/test/vm/**/*.test.ts'],
+          pool: 'forks',
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'vm',
+          include: ['test/vm/**/*.test.ts'],
+          pool: 'forks',
+          fileParallelism: false,
         },
       },
       {

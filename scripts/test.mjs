@@ -1,4 +1,4 @@
-// The whole suite, or the kinds named: ./weft test [check|unit|kernel|e2e]... [-- vitest arguments]
+// The whole suite, or the kinds named: ./weft test [check|unit|kernel|vm|e2e]... [-- vitest arguments]
 // Every check and every test counts; the last line is `N passed, N failed`.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -11,10 +11,10 @@ const argv = process.argv.slice(2);
 const split = argv.indexOf('--');
 const kinds = split < 0 ? argv : argv.slice(0, split);
 const extra = split < 0 ? [] : argv.slice(split + 1);
-const ALL = ['check', 'unit', 'kernel', 'e2e'];
+const ALL = ['check', 'unit', 'kernel', 'vm', 'e2e'];
 const unknown = kinds.find((kind) => !ALL.includes(kind));
 const wanted = kinds.length > 0 ? kinds : ALL;
-const root_only = ['kernel', 'e2e'];
+const root_only = ['kernel', 'vm', 'e2e'];
 let passed = 0;
 let failed = 0;
 let skipped = 0;
