@@ -61,8 +61,10 @@ async function measure(count: number, peer: boolean): Promise<Row> {
   const ns = await namespace();
   const server = net.createServer((connection) => connection.on('error', () => {}).end());
   server.listen({ fd: listenTcp(ANSWERING, ANSWERING_PORT, ns) });
-  const args = ['--max-semi-space-size=1', process.argv[1] ?? '', 'services', '--agent', socket];
-  const agent = spawnInNetNs(ns, process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  // Flags and environment as the lab gives them to its agents.
+  const args = ['--max-semi-space-size=1', '--optimize-for-size', process.argv[1] ?? '', 'services', '--agent', socket];
+  const env = { ...process.env, MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' };
+  const agent = spawnInNetNs(ns, process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'], env });
   try {
     const lines = createInterface({ input: agent.stdout as NodeJS.ReadableStream });
     await once(lines, 'line');

@@ -1,3 +1,4 @@
+export { CompactMap, flatten, KeyIndex } from './compact-map.ts';
 export { errorMessage, WeftError, type WeftErrorInit } from './errors.ts';
 export { jsonLogger, type Logger, type LogFields, type LogLevel, silentLogger } from './log.ts';
 export { type LoopOptions, type LoopState, PlanLoop, type Subsystem } from './loop.ts';

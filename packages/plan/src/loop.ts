@@ -1,3 +1,4 @@
+import { CompactMap } from './compact-map.ts';
 import { errorMessage } from './errors.ts';
 import type { Logger } from './log.ts';
 import type { Counter, Gauge, Histogram, Metrics } from './metrics.ts';
@@ -64,9 +65,9 @@ export class PlanLoop<V> {
   readonly #log: Logger;
   readonly #minIntervalMs: number;
   readonly #backoff: { readonly first: number; readonly max: number };
-  readonly #applied = new Map<string, Entry<V>>();
+  readonly #applied = new CompactMap<Entry<V>>();
   /** A unit has one entry as a rule; a plain string then saves a list for each of many thousands. */
-  readonly #keysOfUnit = new Map<string, string | readonly string[]>();
+  readonly #keysOfUnit = new CompactMap<string | readonly string[]>();
   readonly #dirty = new Set<string>();
   readonly #idleWaiters: (() => void)[] = [];
   readonly #duration: Histogram;

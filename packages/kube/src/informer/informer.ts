@@ -203,21 +203,22 @@ export class Informer<Raw extends KubeObject, T = Raw> {
 
   async #session(signal: AbortSignal): Promise<void> {
     if (this.#version === '' && this.#streamingList) {
-      await this.#follow(signal, new Set());
+      await this.#follow(signal, true);
       return;
     }
     if (this.#version === '') await this.#listAll(signal);
-    await this.#follow(signal, undefined);
+    await this.#follow(signal, false);
   }
 
-  /** One watch stream. `initial` holds the keys seen so far of a streaming list; undefined resumes. */
-  async #follow(signal: AbortSignal, initial: Set<string> | undefined): Promise<void> {
+  /** One watch stream: a streaming list that goes on, or one that resumes. */
+  async #follow(signal: AbortSignal, streamingList: boolean): Promise<void> {
     const { client, type, namespace, labelSelector, fieldSelector } = this.#options;
     // An own controller, so that nothing stays attached to the caller's long-lived signal.
     const session = new AbortController();
     const stop = (): void => session.abort(signal.reason);
     signal.addEventListener('abort', stop, { once: true });
-    let seen = initial;
+    // Keys seen so far of a streaming list. Nothing else may hold on to it: the stream lives for minutes.
+    let seen = streamingList ? new Set<string>() : undefined;
     let stalled = false;
     let stallTimer: NodeJS.Timeout | undefined;
     const onEvent = (event: WatchEvent<Raw>): void => {

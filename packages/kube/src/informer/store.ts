@@ -1,69 +1,86 @@
+import { CompactMap, flatten, KeyIndex } from '@weft/plan';
+
 /** Index values of an object: none, one or several. */
 export type IndexFunction<T> = (object: T) => readonly string[] | string | undefined;
-
-interface Entry<T> {
-  readonly object: T;
-  /** The resourceVersion the object came with; kept here because a slim object may have dropped it. */
-  readonly version: string;
-}
 
 interface Index<T> {
   readonly valuesOf: IndexFunction<T>;
   /** A value's keys. One key is kept bare: most values have one, and a Set costs more than many objects. */
-  readonly keys: Map<string, string | Set<string>>;
+  readonly keys: CompactMap<string | Set<string>>;
+}
+
+/** As a number where that says the same: it takes no memory of its own. */
+function packVersion(version: string): string | number {
+  return /^[1-9]\d{0,8}$/.test(version) ? Number(version) : version;
 }
 
 /** Objects by key, with secondary indexes. */
 export class Store<T> {
-  readonly #entries = new Map<string, Entry<T>>();
+  readonly #index = new KeyIndex();
+  #objects: (T | undefined)[] = [];
+  /** The resourceVersions the objects came with; kept here because a slim object may have dropped its own. */
+  #versions: (string | number | undefined)[] = [];
   readonly #indexes = new Map<string, Index<T>>();
 
   get size(): number {
-    return this.#entries.size;
+    return this.#index.size;
   }
 
   get(key: string): T | undefined {
-    return this.#entries.get(key)?.object;
+    const at = this.#index.find(key);
+    return at < 0 ? undefined : this.#objects[at];
   }
 
   /** The resourceVersion that `key` is stored with. */
   version(key: string): string | undefined {
-    return this.#entries.get(key)?.version;
+    const at = this.#index.find(key);
+    return at < 0 ? undefined : String(this.#versions[at]);
   }
 
-  keys(): IterableIterator<string> {
-    return this.#entries.keys();
+  *keys(): IterableIterator<string> {
+    for (let at = 0; at < this.#index.end; at++) {
+      const key = this.#index.keyAt(at);
+      if (key !== undefined) yield key;
+    }
   }
 
   list(): T[] {
     const out: T[] = [];
-    for (const entry of this.#entries.values()) out.push(entry.object);
+    for (let at = 0; at < this.#index.end; at++) {
+      if (this.#index.keyAt(at) !== undefined) out.push(this.#objects[at] as T);
+    }
     return out;
   }
 
   /** Stores the object and returns the one it replaces. */
   set(key: string, object: T, version: string): T | undefined {
-    const old = this.#entries.get(key);
-    if (old !== undefined) for (const index of this.#indexes.values()) unindex(index, key, old.object);
-    this.#entries.set(key, { object, version });
-    for (const index of this.#indexes.values()) addToIndex(index, key, object);
-    return old?.object;
+    const found = this.#index.find(key);
+    const old = found < 0 ? undefined : (this.#objects[found] as T);
+    if (old !== undefined) for (const index of this.#indexes.values()) unindex(index, key, old);
+    const at = found < 0 ? this.#index.add(flatten(key)) : found;
+    this.#objects[at] = object;
+    this.#versions[at] = packVersion(version);
+    for (const index of this.#indexes.values()) addToIndex(index, this.#index.keyAt(at) as string, object);
+    return old;
   }
 
   /** Removes the object and returns it. */
   delete(key: string): T | undefined {
-    const old = this.#entries.get(key);
-    if (old === undefined) return undefined;
-    for (const index of this.#indexes.values()) unindex(index, key, old.object);
-    this.#entries.delete(key);
-    return old.object;
+    const at = this.#index.find(key);
+    if (at < 0) return undefined;
+    const old = this.#objects[at] as T;
+    for (const index of this.#indexes.values()) unindex(index, key, old);
+    this.#index.remove(key);
+    this.#objects[at] = undefined;
+    this.#versions[at] = undefined;
+    return old;
   }
 
   /** Adds an index over what is stored and what will be. `valuesOf` must be pure. */
   index(name: string, valuesOf: IndexFunction<T>): void {
-    const index: Index<T> = { valuesOf, keys: new Map() };
+    const index: Index<T> = { valuesOf, keys: new CompactMap() };
     this.#indexes.set(name, index);
-    for (const [key, entry] of this.#entries) addToIndex(index, key, entry.object);
+    for (const key of this.keys()) addToIndex(index, key, this.get(key) as T);
   }
 
   /** The objects that have `value` in the index; an unknown index is a programming error and throws. */
@@ -74,8 +91,8 @@ export class Store<T> {
     if (keys === undefined) return [];
     const out: T[] = [];
     for (const key of typeof keys === 'string' ? [keys] : keys) {
-      const entry = this.#entries.get(key);
-      if (entry !== undefined) out.push(entry.object);
+      const object = this.get(key);
+      if (object !== undefined) out.push(object);
     }
     return out;
   }

@@ -1,37 +1,16 @@
 import { type Family, formatPrefix, parsePrefix, prefixContains } from '@weft/net';
-import type { Entry, Provenance } from '@weft/plan';
+import type { Entry } from '@weft/plan';
 import { candidates, selectBackends } from './endpoints.ts';
 import { type NodeFacts, primaryAddresses } from './node.ts';
 import { addressWidth, formatAddress, type Packed, packAddress, unpackIp } from './packed.ts';
 import type { SlimPort, SlimService, SlimSlice } from './slim.ts';
 import { type FrontendInit, PackedPort } from './port.ts';
-import { type FrontendKind, frontendKey, type Planned, planKey, type ServicePort } from './types.ts';
-
-/** An entry whose cause is worked out when somebody asks: there are tens of thousands. */
-class PortEntry implements Entry<ServicePort> {
-  readonly value: ServicePort;
-  readonly #field: string;
-
-  constructor(value: ServicePort, field: string) {
-    this.value = value;
-    this.#field = field;
-  }
-
-  get cause(): Provenance {
-    const [namespace = '', name = ''] = this.value.service.split('/');
-    return { kind: 'Service', namespace, name, field: this.#field };
-  }
-}
+import { type FrontendKind, frontendKey, type Planned, planKey } from './types.ts';
 
 /** Unit of the plan that holds what comes from this node alone. Service units are `ns/name`. */
 export const NODE_UNIT = 'node';
 
-const PORT_FIELDS = Array.from({ length: 64 }, (_, i) => `spec.ports[${i}]`);
 const EVERYONE: readonly string[] = [];
-
-function portField(index: number): string {
-  return PORT_FIELDS[index] ?? `spec.ports[${index}]`;
-}
 
 /** The frontends of one port; an address that is listed twice is one frontend, and the last kind names it. */
 function frontends(service: SlimService, port: SlimPort, portIndex: number, family: Family): FrontendInit[] {
@@ -91,7 +70,7 @@ function servicePort(
   family: Family,
   slices: readonly SlimSlice[],
   node: NodeFacts,
-): ServicePort | undefined {
+): PackedPort | undefined {
   const port = service.ports[index];
   if (port === undefined || port.port === 0) return undefined;
   const list = frontends(service, port, index, family);
@@ -126,6 +105,7 @@ function servicePort(
     sourceRanges: reachable ? sourceRanges(service, family, node, list) : EVERYONE,
     healthCheckNodePort,
     localReady: healthCheckNodePort > 0 ? backends.localReady : 0,
+    portIndex: index,
   });
 }
 
@@ -144,7 +124,7 @@ export function compileService(
       const key = planKey(value);
       // Two ports of one name and protocol are refused by the API server; the first one stands.
       if (plan.has(key)) continue;
-      plan.set(key, new PortEntry(value, portField(index)));
+      plan.set(key, value);
     }
   }
   return plan;

@@ -1,4 +1,5 @@
 import type { Family } from '@weft/net';
+import type { Entry, Provenance } from '@weft/plan';
 import { addressWidth, flat, type Packed } from './packed.ts';
 import type { Frontend, FrontendKind, Protocol, ServicePort, TrafficPolicy } from './types.ts';
 
@@ -46,22 +47,39 @@ function fieldOf(kind: FrontendKind, index: number): string {
 export type PortInit = Omit<ServicePort, 'type' | 'frontends' | 'portName' | 'protocol' | keyof PortSettings> & {
   readonly settings: PortSettings;
   readonly frontends: readonly FrontendInit[];
+  /** Index in `spec.ports`. */
+  readonly portIndex: number;
 };
 
-/** A service port in a third of the memory that its plain form would take. */
-export class PackedPort implements ServicePort {
+/** What few service ports have. */
+type Rare = Pick<ServicePort, 'local' | 'draining' | 'hairpin' | 'sourceRanges' | 'healthCheckNodePort' | 'localReady'>;
+
+const NOTHING_RARE: Rare = {
+  local: '',
+  draining: '',
+  hairpin: '',
+  sourceRanges: [],
+  healthCheckNodePort: 0,
+  localReady: 0,
+};
+
+function rareOf(init: Rare): Rare {
+  const { local, draining, hairpin, sourceRanges, healthCheckNodePort, localReady } = init;
+  const none = local === '' && draining === '' && hairpin === '' && sourceRanges.length === 0;
+  if (none && healthCheckNodePort === 0 && localReady === 0) return NOTHING_RARE;
+  return { local, draining, hairpin, sourceRanges, healthCheckNodePort, localReady };
+}
+
+/** A service port, and the plan's entry for it, in a quarter of the memory that their plain form would take. */
+export class PackedPort implements ServicePort, Entry<ServicePort> {
   readonly service: string;
   readonly settings: PortSettings;
   /** Per frontend: kind, index of its field, key. */
   readonly packedFrontends: Packed;
-  readonly hasEndpoints: boolean;
   readonly cluster: Packed;
-  readonly local: Packed;
-  readonly draining: Packed;
-  readonly hairpin: Packed;
-  readonly sourceRanges: readonly string[];
-  readonly healthCheckNodePort: number;
-  readonly localReady: number;
+  readonly rare: Rare;
+  /** Index in `spec.ports`, twice, and one more where there are endpoints. */
+  readonly packedIndex: number;
 
   constructor(init: PortInit) {
     this.service = init.service;
@@ -69,14 +87,51 @@ export class PackedPort implements ServicePort {
     this.packedFrontends = flat(
       init.frontends.map((f) => String.fromCharCode(KINDS.indexOf(f.kind), f.index & 0xff) + f.key).join(''),
     );
-    this.hasEndpoints = init.hasEndpoints;
     this.cluster = init.cluster;
-    this.local = init.local;
-    this.draining = init.draining;
-    this.hairpin = init.hairpin;
-    this.sourceRanges = init.sourceRanges;
-    this.healthCheckNodePort = init.healthCheckNodePort;
-    this.localReady = init.localReady;
+    this.rare = rareOf(init);
+    this.packedIndex = init.portIndex * 2 + (init.hasEndpoints ? 1 : 0);
+  }
+
+  get value(): this {
+    return this;
+  }
+
+  get cause(): Provenance {
+    const slash = this.service.indexOf('/');
+    return {
+      kind: 'Service',
+      namespace: this.service.slice(0, slash),
+      name: this.service.slice(slash + 1),
+      field: `spec.ports[${this.packedIndex >> 1}]`,
+    };
+  }
+
+  get hasEndpoints(): boolean {
+    return (this.packedIndex & 1) === 1;
+  }
+
+  get local(): Packed {
+    return this.rare.local;
+  }
+
+  get draining(): Packed {
+    return this.rare.draining;
+  }
+
+  get hairpin(): Packed {
+    return this.rare.hairpin;
+  }
+
+  get sourceRanges(): readonly string[] {
+    return this.rare.sourceRanges;
+  }
+
+  get healthCheckNodePort(): number {
+    return this.rare.healthCheckNodePort;
+  }
+
+  get localReady(): number {
+    return this.rare.localReady;
   }
 
   get type(): 'ServicePort' {

@@ -92,6 +92,17 @@ function isPort(port: number | undefined): port is number {
   return port !== undefined && Number.isInteger(port) && port > 0 && port < 65536;
 }
 
+// Endpoints of a slice are mostly in one condition: equal texts of bits are kept once.
+const flagTexts = new Map<string, string>();
+
+function sharedFlags(flags: string): string {
+  const known = flagTexts.get(flags);
+  if (known !== undefined) return known;
+  const own = flat(flags);
+  if (flagTexts.size < 1024) flagTexts.set(own, own);
+  return own;
+}
+
 // Most Services and slices of a cluster have one of few port lists; equal lists are kept once.
 const portLists = new Map<string, readonly object[]>();
 
@@ -214,7 +225,7 @@ export function slimSlice(nodeName: string): (slice: EndpointSlice) => SlimSlice
       family,
       ports: shared(ports),
       addresses: flat(addresses),
-      flags: flat(flags),
+      flags: sharedFlags(flags),
       zones: zones.some((z) => z !== '') ? zones : undefined,
       nodes: nodes.some((n) => n !== '') ? nodes : undefined,
       trigger: Number.isNaN(trigger) ? 0 : trigger,

@@ -1,5 +1,5 @@
 import type { Family } from '@weft/net';
-import type { Entry } from '@weft/plan';
+import { CompactMap, type Entry } from '@weft/plan';
 import { compileNode, compileService, NODE_UNIT } from './compile.ts';
 import { type NodeFacts, unknownNode } from './node.ts';
 import type { SlimService, SlimSlice } from './slim.ts';
@@ -21,9 +21,9 @@ export interface WorldOptions {
  */
 export class World {
   readonly #options: WorldOptions;
-  readonly #services = new Map<string, SlimService>();
+  readonly #services = new CompactMap<SlimService>();
   // Nearly every Service has one slice per family: a list only where there are more.
-  readonly #slices = new Map<string, SlimSlice | readonly SlimSlice[]>();
+  readonly #slices = new CompactMap<SlimSlice | readonly SlimSlice[]>();
   #node: NodeFacts;
 
   constructor(options: WorldOptions) {

@@ -1,4 +1,4 @@
-import type { Diff } from '@weft/plan';
+import { CompactMap, type Diff } from '@weft/plan';
 import { addressWidth, endpointWidth, type Packed, unpackList } from '../model/packed.ts';
 import {
   type Frontend,
@@ -54,8 +54,8 @@ export class FamilyState {
   readonly config: LayoutConfig;
   readonly text: RuleText;
   readonly #width: number;
-  readonly #ports = new Map<string, PortState>();
-  readonly #owners = new Map<Packed, PortState>();
+  readonly #ports = new CompactMap<PortState>();
+  readonly #owners = new CompactMap<PortState>();
   /** Frontends that more than one service port asks for: all who ask. */
   readonly #contested = new Map<Packed, PortState[]>();
   /** Frontends touched in this batch, and the value the kernel has for them. */
