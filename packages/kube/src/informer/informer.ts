@@ -1,4 +1,4 @@
-import { errorMessage, type Logger, type Metrics, silentLogger } from '@weft/plan';
+import { errorMessage, flatten, type Logger, type Metrics, silentLogger } from '@weft/plan';
 import type { KubeClient } from '../client/client.ts';
 import type { WatchEvent } from '../client/options.ts';
 import { type KubeObject, objectKey } from '../object.ts';
@@ -21,9 +21,10 @@ export interface InformerOptions<Raw extends KubeObject, T = Raw> {
   readonly fieldSelector?: string;
   /**
    * Slims an object before it is stored; undefined leaves it out (and removes what was stored). Must be pure. The
-   * default drops `metadata.managedFields`, which nobody reads and which is half of many objects.
+   * default drops `metadata.managedFields`, which nobody reads and which is half of many objects. `key` is the store's
+   * own string: an object that needs its key keeps this one.
    */
-  transform?(object: Raw): T | undefined;
+  transform?(object: Raw, key: string): T | undefined;
   readonly log?: Logger;
   readonly metrics?: Metrics;
   /** The `informer` label of metrics and log lines. Default: the plural of the type. */
@@ -289,7 +290,7 @@ export class Informer<Raw extends KubeObject, T = Raw> {
       this.#log.warn('ignoring a watch event without metadata.name or metadata.resourceVersion', { type: event.type });
       return false;
     }
-    const key = objectKey(event.object);
+    const key = flatten(objectKey(event.object));
     if (event.type === 'DELETED') {
       seen?.delete(key);
       this.#remove(key);
@@ -331,7 +332,7 @@ export class Informer<Raw extends KubeObject, T = Raw> {
           this.stats.skipped++;
           continue;
         }
-        const key = objectKey(object);
+        const key = flatten(objectKey(object));
         seen.add(key);
         this.#put(key, meta.resourceVersion ?? '', object);
       }
@@ -360,7 +361,9 @@ export class Informer<Raw extends KubeObject, T = Raw> {
     if (version !== '' && this.#store.version(key) === version) return;
     let object: T | undefined;
     try {
-      object = this.#options.transform ? this.#options.transform(raw) : (withoutManagedFields(raw) as unknown as T);
+      object = this.#options.transform
+        ? this.#options.transform(raw, key)
+        : (withoutManagedFields(raw) as unknown as T);
     } catch (error) {
       this.stats.skipped++;
       this.#log.error('ignoring an object that transform failed on', { key, error });

@@ -1,4 +1,4 @@
-import { CompactMap, flatten, KeyIndex } from '@weft/plan';
+import { CompactMap, KeyIndex } from '@weft/plan';
 
 /** Index values of an object: none, one or several. */
 export type IndexFunction<T> = (object: T) => readonly string[] | string | undefined;
@@ -57,7 +57,7 @@ export class Store<T> {
     const found = this.#index.find(key);
     const old = found < 0 ? undefined : (this.#objects[found] as T);
     if (old !== undefined) for (const index of this.#indexes.values()) unindex(index, key, old);
-    const at = found < 0 ? this.#index.add(flatten(key)) : found;
+    const at = found < 0 ? this.#index.add(key) : found;
     this.#objects[at] = object;
     this.#versions[at] = packVersion(version);
     for (const index of this.#indexes.values()) addToIndex(index, this.#index.keyAt(at) as string, object);

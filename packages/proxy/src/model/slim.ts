@@ -118,9 +118,9 @@ function shared<T extends object>(list: readonly T[]): readonly T[] {
 
 /**
  * What is kept of a Service; undefined for one that needs no rules: headless, ExternalName, without a ClusterIP, or
- * claimed by another proxy (the skip rules of kube-proxy).
+ * claimed by another proxy (the skip rules of kube-proxy). `key` is `ns/name`, where the caller has it already.
  */
-export function slimService(service: Service): SlimService | undefined {
+export function slimService(service: Service, key?: string): SlimService | undefined {
   const { metadata, spec } = service;
   if (spec === undefined || spec.type === 'ExternalName' || isForOthers(metadata.labels)) return undefined;
   const ips = spec.clusterIPs?.length ? spec.clusterIPs : spec.clusterIP ? [spec.clusterIP] : [];
@@ -143,18 +143,71 @@ export function slimService(service: Service): SlimService | undefined {
     });
   }
   const affinity = spec.sessionAffinity === 'ClientIP';
-  return {
-    key: flat(`${metadata.namespace ?? ''}/${metadata.name}`),
-    ip4,
-    ip6,
+  const profile: ServiceProfile = {
     first: (ips[0] as string).includes(':') ? 6 : 4,
-    // NodePorts make lists unique: they would only fill the table.
-    ports: ports.some((port) => port.nodePort > 0) ? ports.slice() : shared(ports),
+    ports,
     internal: spec.internalTrafficPolicy === 'Local' ? 'Local' : 'Cluster',
     externalPolicy: spec.externalTrafficPolicy === 'Local' ? 'Local' : 'Cluster',
     affinitySeconds: affinity ? (spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? DEFAULT_AFFINITY_SECONDS) : 0,
-    external: slimExternal(service),
   };
+  return new PackedService(
+    key ?? flat(`${metadata.namespace ?? ''}/${metadata.name}`),
+    ip4,
+    ip6,
+    // NodePorts make profiles unique: they would only fill the table.
+    ports.some((port) => port.nodePort > 0) ? { ...profile, ports: ports.slice() } : sharedProfile(profile),
+    slimExternal(service),
+  );
+}
+
+/** What many Services of a cluster have in common. */
+type ServiceProfile = Pick<SlimService, 'first' | 'ports' | 'internal' | 'externalPolicy' | 'affinitySeconds'>;
+
+const profiles = new Map<string, ServiceProfile>();
+
+function sharedProfile(profile: ServiceProfile): ServiceProfile {
+  const key = JSON.stringify(profile);
+  const known = profiles.get(key);
+  if (known !== undefined) return known;
+  const own = { ...profile, ports: shared(profile.ports) };
+  if (profiles.size < 1024) profiles.set(key, own);
+  return own;
+}
+
+class PackedService implements SlimService {
+  readonly key: string;
+  readonly ip4: Packed;
+  readonly ip6: Packed;
+  readonly profile: ServiceProfile;
+  readonly external: SlimExternal | undefined;
+
+  constructor(key: string, ip4: Packed, ip6: Packed, profile: ServiceProfile, external: SlimExternal | undefined) {
+    this.key = key;
+    this.ip4 = ip4;
+    this.ip6 = ip6;
+    this.profile = profile;
+    this.external = external;
+  }
+
+  get first(): Family {
+    return this.profile.first;
+  }
+
+  get ports(): readonly SlimPort[] {
+    return this.profile.ports;
+  }
+
+  get internal(): TrafficPolicy {
+    return this.profile.internal;
+  }
+
+  get externalPolicy(): TrafficPolicy {
+    return this.profile.externalPolicy;
+  }
+
+  get affinitySeconds(): number {
+    return this.profile.affinitySeconds;
+  }
 }
 
 function slimExternal(service: Service): SlimExternal | undefined {
