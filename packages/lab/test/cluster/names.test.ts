@@ -2,7 +2,8 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { downCluster, findCluster, type HostContext, listClusters } from '../../src/cluster/host.ts';
+import { downCluster } from '../../src/cluster/down.ts';
+import { findCluster, type HostContext, listClusters } from '../../src/cluster/find.ts';
 
 describe('names of clusters become directories that down removes', () => {
   let base: string;
