@@ -7,7 +7,7 @@ import { type ClusterPaths, clusterPaths } from './paths.ts';
 import { type ClusterPids, runProgram } from './processes.ts';
 import { isRunning } from './units.ts';
 
-async function removeTree(dir: string, rootless: boolean): Promise<void> {
+export async function removeTree(dir: string, rootless: boolean): Promise<void> {
   if (!existsSync(dir)) return;
   try {
     rmSync(dir, { recursive: true, force: true });

@@ -11,6 +11,8 @@ export interface HostContext {
   readonly env: NodeJS.ProcessEnv;
   /** Command line of Weft itself, to which a subcommand is appended. */
   readonly self: readonly string[];
+  /** Directory of the checkout or installation. */
+  readonly home: string;
 }
 
 /** A cluster found on this machine. */

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { WeftError } from '@weft/plan';
 import { netnsPath } from '../topology/addresses.ts';
 import { wayOutCommand, wayOutObstacle } from '../topology/wayout.ts';
+import { keepBuild } from './build.ts';
 import type { ClusterConfig } from './config.ts';
 import { followProgress } from './control.ts';
 import type { HostContext } from './find.ts';
@@ -19,7 +20,8 @@ export async function launch(
   mapMany: boolean,
 ): Promise<ClusterPids> {
   const log = openSync(path.join(paths.logDir, 'supervisor.log'), 'a');
-  const args = [...clusterNamespaceArgs(config.rootless, mapMany), ...clusterInitCommand(config.name, host.self)];
+  const self = keepBuild(host.self, host.home, paths.buildDir);
+  const args = [...clusterNamespaceArgs(config.rootless, mapMany), ...clusterInitCommand(config.name, self)];
   const router = netnsPath(paths.netnsDir, 'lab');
   const child = spawn('unshare', args, {
     detached: true,
@@ -27,6 +29,7 @@ export async function launch(
     cwd: '/',
     env: {
       ...host.env,
+      WEFT_HOME: host.home,
       WEFT_STATE_DIR: path.dirname(paths.stateDir),
       WEFT_RUN_DIR: path.dirname(paths.runDir),
       WEFT_LOG_DIR: paths.logDir,

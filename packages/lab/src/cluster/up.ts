@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { WeftError } from '@weft/plan';
 import type { ClusterRequest } from './config.ts';
-import { clearRuntime, removeCluster } from './down.ts';
+import { clearRuntime, removeCluster, removeTree } from './down.ts';
 import { findCluster, type HostContext, type KnownCluster } from './find.ts';
 import { follow, launch } from './launch.ts';
 import { type ClusterPaths, clusterPaths } from './paths.ts';
@@ -84,6 +84,8 @@ async function startCluster(
     await clearRuntime(config, paths, host);
     onEvent({ type: 'note', text: `cluster ${name} was not taken down; its objects are kept` });
   }
+  // Also without state of a former cluster: what it left here must not be taken for this one's.
+  else await removeTree(paths.runDir, config.rootless);
   onEvent({
     type: 'phase',
     report: { phase: 'preflight', detail: await describeMachine(host), ms: performance.now() - began },
@@ -91,7 +93,7 @@ async function startCluster(
   if (space.note !== undefined) onEvent({ type: 'note', text: space.note });
   try {
     mkdirSync(paths.logDir, { recursive: true });
-    mkdirSync(paths.runDir, { recursive: true });
+    mkdirSync(paths.runDir, { recursive: true, mode: 0o700 });
     writeFileSync(paths.configFile, `${JSON.stringify(config, undefined, 2)}\n`);
     const pids = await launch(config, paths, host, space.mapMany);
     await follow(paths, pids, onEvent, signal);
