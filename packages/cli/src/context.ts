@@ -10,6 +10,9 @@ export const distDir: string = path.dirname(fileURLToPath(import.meta.url));
 /** Directory of the checkout or installation. */
 export const homeDir: string = process.env['WEFT_HOME'] ?? path.dirname(distDir);
 
+/** How the user calls Weft: `weft`, or `./weft` from the checkout. For messages that tell what to type. */
+export const commandName: string = process.env['WEFT_COMMAND'] ?? 'weft';
+
 /** Flags that long-running processes need: small young generation, and no compiler that can deadlock at exit. */
 function runtimeFlags(): string[] {
   const flags = ['--max-semi-space-size=1', '--optimize-for-size'];
@@ -23,7 +26,7 @@ export function selfCommand(): string[] {
 
 /** The caller, as far as clusters are concerned. Inside a cluster's user namespace the ids are the namespace's. */
 export function hostContext(): HostContext {
-  return { uid: process.getuid?.() ?? 0, env: process.env, self: selfCommand() };
+  return { uid: process.getuid?.() ?? 0, env: process.env, self: selfCommand(), home: homeDir };
 }
 
 /** Logger of a long-running process: JSON lines on standard error, which its keeper sends to a file. */

@@ -9,17 +9,10 @@ export {
   resolveConfig,
 } from './cluster/config.ts';
 export { askControl, type SupervisorStatus } from './cluster/control.ts';
-export {
-  downCluster,
-  findCluster,
-  type HostContext,
-  type KnownCluster,
-  listClusters,
-  loadCluster,
-  upCluster,
-  type UpResult,
-} from './cluster/host.ts';
+export { downCluster } from './cluster/down.ts';
+export { findCluster, type HostContext, type KnownCluster, listClusters, loadCluster } from './cluster/find.ts';
 export { clusterPaths, type ClusterPaths, machinePidFile, nodeDirs } from './cluster/paths.ts';
 export { enterClusterArgs } from './cluster/processes.ts';
 export type { PhaseReport, ProgressEvent } from './cluster/progress.ts';
+export { upCluster, type UpResult } from './cluster/up.ts';
 export { netnsPath, UNDERLAY_API_PORT, underlayAddresses } from './topology/addresses.ts';

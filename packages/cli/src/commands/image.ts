@@ -14,7 +14,11 @@ function openStore(): ImageStore {
 export async function imageLoad(file: string, options: { readonly output?: string }): Promise<void> {
   const out = createOutput(options.output);
   if (!existsSync(file))
-    throw new WeftError({ code: 'NO_SUCH_FILE', message: `there is no file ${path.resolve(file)}` });
+    throw new WeftError({
+      code: 'NO_SUCH_FILE',
+      message: `there is no file ${path.resolve(file)}`,
+      hint: 'docker save IMAGE -o FILE makes an archive; so does skopeo copy docker://IMAGE docker-archive:FILE:IMAGE',
+    });
   const loaded = await loadImages(openStore(), file);
   for (const ref of loaded) out.line(`Loaded ${ref}`);
   out.result(loaded);

@@ -1,5 +1,13 @@
 import { spawn } from 'node:child_process';
-import { askControl, enterClusterArgs, findCluster, type KnownCluster, machinePidFile, netnsPath } from '@weft/lab';
+import {
+  askControl,
+  enterClusterArgs,
+  findCluster,
+  type KnownCluster,
+  machinePidFile,
+  netnsPath,
+  type SupervisorStatus,
+} from '@weft/lab';
 import { WeftError } from '@weft/plan';
 import { hostContext } from '../context.ts';
 
@@ -46,6 +54,18 @@ export async function nodeExec(
       code: 'NO_SUCH_NODE',
       message: `there is no node "${node}" in cluster ${options.name}`,
       hint: `nodes are n1 to n${nodes}`,
+    });
+  }
+  // A supervisor that was killed does not answer for a moment; the node is there all the same.
+  const known = await askControl<SupervisorStatus>(cluster.paths.controlSocket, 'GET', '/status').catch(
+    () => undefined,
+  );
+  if (known?.units.some((unit) => unit.name === node && unit.stopped)) {
+    const flag = options.name === 'weft' ? '' : ` --name ${options.name}`;
+    throw new WeftError({
+      code: 'NODE_OFF',
+      message: `node ${node} is switched off`,
+      hint: `switch it on with: weft node start${flag} ${node}`,
     });
   }
   const child = spawn(

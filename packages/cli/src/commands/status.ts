@@ -29,6 +29,8 @@ export interface ClusterReport {
   readonly nodes: readonly NodeReport[];
   readonly units: SupervisorStatus['units'];
   readonly logs: string;
+  /** Why pods cannot reach outside; undefined when they can. */
+  readonly wayOutObstacle?: string;
 }
 
 function nodeStatus(node: Node): string {
@@ -64,6 +66,7 @@ export async function clusterReport(cluster: KnownCluster, _host: HostContext): 
     return {
       ...report,
       units: supervisor?.units ?? [],
+      ...(supervisor?.wayOutObstacle === undefined ? {} : { wayOutObstacle: supervisor.wayOutObstacle }),
       nodes: nodes.map((n) => ({
         name: n.metadata.name ?? '',
         status: nodeStatus(n),
@@ -109,6 +112,7 @@ export async function status(options: { readonly name?: string; readonly output?
       `  network     ${report.config.backend}, pods ${report.config.podCidr}, Services ${report.config.serviceCidr}, nodes ${report.config.underlayCidr}`,
     );
     out.line(`  logs        ${report.logs}`);
+    if (report.wayOutObstacle !== undefined) out.line(`  way out     none: ${report.wayOutObstacle}`);
     const off = report.units.filter((u) => !u.running);
     if (off.length > 0)
       out.line(`  not running ${off.map((u) => (u.stopped ? `${u.name} (stopped)` : u.name)).join(', ')}`);

@@ -1,6 +1,6 @@
 import { downCluster, type ClusterRequest, type ProgressEvent, upCluster } from '@weft/lab';
 import { errorMessage, WeftError } from '@weft/plan';
-import { hostContext } from '../context.ts';
+import { commandName, hostContext } from '../context.ts';
 import { kubectlOnPath } from '../kubectl.ts';
 import { createOutput, formatMs } from '../output.ts';
 import { mergeKubeconfig } from './kubeconfig.ts';
@@ -21,7 +21,11 @@ export async function up(options: UpOptions): Promise<void> {
   const out = createOutput(options.output);
   for (const [key, flag] of Object.entries(FLAGS)) {
     if (Number.isNaN((options as Record<string, unknown>)[key]))
-      throw new WeftError({ code: 'BAD_NUMBER', message: `${flag} takes a whole number` });
+      throw new WeftError({
+        code: 'BAD_NUMBER',
+        message: `${flag} takes a whole number`,
+        hint: `${commandName} up --help lists the flags`,
+      });
   }
   const host = hostContext();
   const began = performance.now();
@@ -61,13 +65,13 @@ export async function up(options: UpOptions): Promise<void> {
 
 function suggestions(config: { readonly name: string; readonly demo: boolean; readonly rootless: boolean }): string[] {
   const flag = config.name === 'weft' ? '' : ` --name ${config.name}`;
-  const kubectl = kubectlOnPath() === undefined ? `weft kubectl${flag}` : 'kubectl';
-  const lines = [` Try:  ${kubectl} get pods -A -o wide`, `       weft node exec${flag} n1 -- ip route`];
+  const kubectl = kubectlOnPath() === undefined ? `${commandName} kubectl${flag}` : 'kubectl';
+  const lines = [` Try:  ${kubectl} get pods -A -o wide`, `       ${commandName} node exec${flag} n1 -- ip route`];
   if (config.demo) {
     lines.push(`       ${kubectl} run box --image=busybox --restart=Never -it --rm -- wget -qO- http://web`);
     if (!config.rootless) lines.push(`       curl http://$(${kubectl} get svc web -o jsonpath='{.spec.clusterIP}')`);
   }
-  lines.push(`       weft down${flag}`);
+  lines.push(`       ${commandName} down${flag}`);
   return lines;
 }
 

@@ -74,7 +74,7 @@ function cidr(flag: string, text: string): Prefix {
 }
 
 /** Directories beside those of clusters. */
-const NOT_CLUSTERS = new Set(['images', 'shim']);
+const NOT_CLUSTERS = new Set(['images', 'shim', 'run']);
 
 /** True for what can be a cluster's name. Host link names are `weft-NAME` and at most 15 bytes long. */
 export function isClusterName(name: string): boolean {

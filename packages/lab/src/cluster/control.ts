@@ -8,11 +8,12 @@ import type { Progress, ProgressEvent } from './progress.ts';
 export interface SupervisorStatus {
   readonly pid: number;
   readonly units: readonly { readonly name: string; readonly running: boolean; readonly stopped: boolean }[];
-  readonly wayOut: boolean;
+  /** Why pods cannot reach outside; undefined when they can. */
+  readonly wayOutObstacle?: string;
 }
 
 export interface ControlHandlers {
-  status(): SupervisorStatus;
+  status(): Promise<SupervisorStatus>;
   stopNode(name: string): Promise<void>;
   startNode(name: string): Promise<void>;
 }
@@ -41,7 +42,8 @@ export function serveControl(socketPath: string, progress: Progress, handlers: C
         if (event.type === 'ready' || event.type === 'failed') response.end();
       });
       response.on('close', stop);
-    } else if (request.method === 'GET' && url.pathname === '/status') reply(200, handlers.status());
+    } else if (request.method === 'GET' && url.pathname === '/status')
+      handlers.status().then((status) => reply(200, status), fail);
     else if (request.method === 'POST' && (url.pathname === '/node/stop' || url.pathname === '/node/start')) {
       const name = url.searchParams.get('name') ?? '';
       const act = url.pathname === '/node/stop' ? handlers.stopNode(name) : handlers.startNode(name);

@@ -4,7 +4,7 @@ import path from 'node:path';
 export interface ClusterPaths {
   /** Durable: configuration, API data, logs. */
   readonly stateDir: string;
-  /** Gone with a reboot: sockets, mount points, pods. Short, because unix socket paths end at 107 bytes. */
+  /** Of no use after a reboot: sockets, mount points, pods. Short, because unix socket paths end at 107 bytes. */
   readonly runDir: string;
   /** Image store shared by all clusters of this user. */
   readonly imagesDir: string;
@@ -18,6 +18,8 @@ export interface ClusterPaths {
   readonly kubeconfig: string;
   readonly logDir: string;
   readonly netnsDir: string;
+  /** The build that the cluster runs. */
+  readonly buildDir: string;
 }
 
 /** Directory of all clusters' state for this user. */
@@ -27,10 +29,13 @@ export function stateRoot(env: NodeJS.ProcessEnv, uid: number): string {
   return path.join(env['XDG_DATA_HOME'] ?? path.join(env['HOME'] ?? '/tmp', '.local/share'), 'weft');
 }
 
+/**
+ * An ordinary user's is beside the state and not in `$XDG_RUNTIME_DIR`: that one is set in some sessions only, and is
+ * taken away with the user's last session while the cluster runs on.
+ */
 function runRoot(env: NodeJS.ProcessEnv, uid: number): string {
   if (env['WEFT_RUN_DIR'] !== undefined) return env['WEFT_RUN_DIR'];
-  if (uid === 0) return '/run/weft';
-  return env['XDG_RUNTIME_DIR'] !== undefined ? path.join(env['XDG_RUNTIME_DIR'], 'weft') : `/tmp/weft-${uid}`;
+  return uid === 0 ? '/run/weft' : path.join(stateRoot(env, uid), 'run');
 }
 
 export function clusterPaths(name: string, env: NodeJS.ProcessEnv, uid: number): ClusterPaths {
@@ -49,6 +54,7 @@ export function clusterPaths(name: string, env: NodeJS.ProcessEnv, uid: number):
     kubeconfig: path.join(stateDir, 'kubeconfig'),
     logDir: path.join(stateDir, 'logs'),
     netnsDir: path.join(runDir, 'netns'),
+    buildDir: path.join(stateDir, 'build'),
   };
 }
 

@@ -23,9 +23,9 @@ export function recordOf(pid: number): UnitRecord | undefined {
   return started === undefined ? undefined : { pid, started };
 }
 
-/** Arguments of `unshare` that make the namespaces a cluster lives in. */
+/** Arguments of `unshare` that make the namespaces a cluster lives in. With cgroups, pods do not see the host's groups by name. */
 export function clusterNamespaceArgs(rootless: boolean, mapMany: boolean): string[] {
-  const own = ['--mount', '--pid', '--fork', '--mount-proc', '--propagation', 'private'];
+  const own = ['--mount', '--pid', '--cgroup', '--fork', '--mount-proc', '--propagation', 'private'];
   if (!rootless) return own;
   return ['--user', '--map-root-user', ...(mapMany ? ['--map-auto'] : []), ...own];
 }

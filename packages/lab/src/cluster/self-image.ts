@@ -21,7 +21,8 @@ function fingerprint(nodePath: string, distDir: string): string {
   const hash = createHash('sha256');
   for (const file of [nodePath, ...bundleFiles(distDir).map((name) => path.join(distDir, name))]) {
     const { size, mtimeMs } = statSync(file);
-    hash.update(`${file} ${size} ${mtimeMs}\n`);
+    // Not by its directory: every cluster runs a kept copy of the build.
+    hash.update(`${path.basename(file)} ${size} ${mtimeMs}\n`);
   }
   return hash.digest('hex').slice(0, 32);
 }

@@ -9,7 +9,7 @@ import { attachHost } from '../host/link.ts';
 import { UNDERLAY_API_PORT } from '../topology/addresses.ts';
 import { masqueradeWayOut } from '../topology/masquerade.ts';
 import { Underlay } from '../topology/underlay.ts';
-import { wayOutObstacle } from '../topology/wayout.ts';
+import { wayOutFailure, wayOutObstacle } from '../topology/wayout.ts';
 import { demoManifests, dnsManifests } from './addons.ts';
 import { type ClusterConfig, nodePlaces } from './config.ts';
 import { serveControl, type SupervisorStatus } from './control.ts';
@@ -36,6 +36,17 @@ interface SavedUnits {
   readonly built: boolean;
 }
 
+/** How long the way out may take to come up before `up` says that there is none. */
+const WAY_OUT_START_MS = 1000;
+
+function lastLine(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trim().split('\n').at(-1) ?? '';
+  } catch {
+    return '';
+  }
+}
+
 /**
  * Keeps one cluster alive: builds its network, starts its nodes, and brings back what ends. It can be
  * killed and started again at any moment: all it knows is on disk, and what runs goes on without it.
@@ -51,7 +62,6 @@ export class Supervisor {
   /** Power switches of nodes, one turn at a time. */
   readonly #power = new Map<string, Promise<void>>();
   #built = false;
-  #wayOut = false;
   #watchTimer: NodeJS.Timeout | undefined;
 
   constructor(options: SupervisorOptions) {
@@ -74,10 +84,7 @@ export class Supervisor {
       startNode: (name) => this.#inTurn(name, () => this.#startNode(name)),
     });
     try {
-      if (adopted) {
-        log.info('took over a running cluster', { units: [...this.#units.keys()] });
-        this.#wayOut = wayOutObstacle() === undefined;
-      }
+      if (adopted) log.info('took over a running cluster', { units: [...this.#units.keys()] });
       const images = this.#options.prepareImages();
       images.catch(() => {});
       if (!adopted) await this.#build();
@@ -148,7 +155,6 @@ export class Supervisor {
       if (obstacle === undefined) {
         await masqueradeWayOut(this.#underlay.routerPath);
         writeFileSync(path.join(this.#options.paths.runDir, 'router.ready'), 'yes\n');
-        this.#wayOut = true;
       } else this.#progress.emit({ type: 'note', text: obstacle });
       this.#built = true;
       this.#save();
@@ -189,6 +195,10 @@ export class Supervisor {
       detail: await waitForDns(this.#client, config, n1),
       value: undefined,
     }));
+    if (wayOutObstacle() === undefined) {
+      const obstacle = await this.#wayOutObstacle(WAY_OUT_START_MS);
+      if (obstacle !== undefined) this.#progress.emit({ type: 'note', text: obstacle });
+    }
     if (config.demo) {
       await this.#progress.phase('demo', async () => ({
         detail: await waitForDemo(this.#client, config, n1),
@@ -346,10 +356,26 @@ export class Supervisor {
     );
   }
 
-  #status(): SupervisorStatus {
+  /** Why pods cannot reach outside. Something that was only just started gets `patienceMs` to come up. */
+  async #wayOutObstacle(patienceMs = 0): Promise<string | undefined> {
+    const obstacle = wayOutObstacle();
+    if (obstacle !== undefined || !this.#built) return obstacle;
+    const deadline = Date.now() + patienceMs;
+    while (!(await this.#underlay.hasWayOut())) {
+      if (Date.now() >= deadline) {
+        const logFile = path.join(this.#options.paths.logDir, 'wayout.log');
+        return wayOutFailure(lastLine(logFile), logFile);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return undefined;
+  }
+
+  async #status(): Promise<SupervisorStatus> {
+    const obstacle = await this.#wayOutObstacle();
     return {
       pid: process.pid,
-      wayOut: this.#wayOut,
+      ...(obstacle === undefined ? {} : { wayOutObstacle: obstacle }),
       units: [...this.#units].map(([name, record]) => ({
         name,
         running: isRunning(record),

@@ -18,6 +18,8 @@ export interface ContainerSpecInput {
   readonly podDir: string;
   readonly logDir: string;
   readonly files: PodFiles;
+  /** Id of the container whose processes this one sees. */
+  readonly processesOf?: string | undefined;
 }
 
 /** Refuses what `runAsNonRoot` forbids, in Kubernetes' words. */
@@ -80,6 +82,7 @@ export async function containerSpec(input: ContainerSpecInput): Promise<Containe
       ...(groups.length === 0 ? {} : { supplementalGroups: groups }),
     },
     mounts,
+    ...(input.processesOf === undefined ? {} : { processesOf: input.processesOf }),
     tty: container.tty === true,
     stdin: container.stdin === true,
     stdinOnce: container.stdinOnce === true,

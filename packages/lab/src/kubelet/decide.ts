@@ -1,5 +1,5 @@
 import type { Container, Pod } from '@weft/kube';
-import { containerHash, isSidecar, type RestartPolicy, restartPolicyOf } from './pod.ts';
+import { containerHash, ephemeralContainers, isSidecar, type RestartPolicy, restartPolicyOf } from './pod.ts';
 
 /** The newest container of one name. */
 export interface ContainerView {
@@ -97,6 +97,10 @@ export function decide(pod: Pod, view: PodView, now: number): Decision {
   };
   const result = (over: boolean): Decision => ({ createSandbox: false, over, kill, start, backoff });
 
+  // They wait for nobody, and are not started again (kubelet's EphemeralContainersToStart).
+  for (const c of ephemeralContainers(pod)) {
+    if (!view.containers.has(c.name) && !view.starting.has(c.name)) begin(c.name);
+  }
   const inits = pod.spec.initContainers ?? [];
   // Once a container exists, all init containers have done their part.
   const initialized = pod.spec.containers.some((c) => current(c.name) !== undefined || view.starting.has(c.name));

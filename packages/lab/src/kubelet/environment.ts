@@ -2,7 +2,7 @@ import type { ConfigMap, Container, Pod, Secret } from '@weft/kube';
 import { WeftError } from '@weft/plan';
 import { expand } from './expand.ts';
 import { fieldValue, type PodAddresses, resourceValue } from './fields.ts';
-import { allContainers, namespaceOf } from './pod.ts';
+import { definitionOf, namespaceOf } from './pod.ts';
 
 /** Reads the objects that pods refer to. Undefined when there is no such object. */
 export interface ObjectReader {
@@ -72,9 +72,7 @@ export async function containerEnvironment(input: EnvironmentInput): Promise<Map
     } else if (from.fieldRef !== undefined) value = fieldValue(pod, from.fieldRef.fieldPath, input.addresses);
     else if (from.resourceFieldRef !== undefined) {
       const { containerName } = from.resourceFieldRef;
-      const of = containerName
-        ? allContainers(pod).find((c) => c.container.name === containerName)?.container
-        : container;
+      const of = containerName ? definitionOf(pod, containerName) : container;
       if (of === undefined) throw fail(`container ${containerName} not found`);
       value = resourceValue(from.resourceFieldRef, of, input.allocatable);
     } else {

@@ -4,7 +4,7 @@ import type { Container, Runtime } from '../runtime/index.ts';
 import { terminationLog } from './container-spec.ts';
 import type { ContainerView } from './decide.ts';
 import { readTerminationMessage } from './mounts.ts';
-import { allContainers } from './pod.ts';
+import { definitionOf } from './pod.ts';
 
 /** Containers of one pod by name, oldest first. */
 export function containersOf(runtime: Runtime, uid: string): Map<string, Container[]> {
@@ -51,7 +51,6 @@ export async function pruneContainers(runtime: Runtime, list: readonly Container
 
 /** What a container left behind as its last words, by id; `FallbackToLogsOnError` is left to the caller. */
 export function lastWords(pod: Pod, podDir: string, container: Container): string | undefined {
-  const def = allContainers(pod).find((c) => c.container.name === container.name)?.container;
-  if (def === undefined) return undefined;
+  if (definitionOf(pod, container.name) === undefined) return undefined;
   return readTerminationMessage(terminationLog(podDir, container.name, container.attempt));
 }

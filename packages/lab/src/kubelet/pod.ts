@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Container, Pod } from '@weft/kube';
+import type { Container, ContainerStatus, Pod, PodStatus } from '@weft/kube';
 
 export type RestartPolicy = 'Always' | 'OnFailure' | 'Never';
 
@@ -24,19 +24,33 @@ export function containerHash(container: Container): string {
     .slice(0, 16);
 }
 
-/** Names of containers in spec order: init containers first. */
+/** Ephemeral containers, which `kubectl debug` adds to a pod that runs. They have no probes, ports or restarts. */
+export const ephemeralContainers = (pod: Pod): Container[] => (pod.spec.ephemeralContainers ?? []) as Container[];
+
+/** All containers of a pod, in this order: init containers, containers, ephemeral containers. */
 export function allContainers(pod: Pod): { container: Container; init: boolean }[] {
   return [
     ...(pod.spec.initContainers ?? []).map((container) => ({ container, init: true })),
-    ...pod.spec.containers.map((container) => ({ container, init: false })),
+    ...[...pod.spec.containers, ...ephemeralContainers(pod)].map((container) => ({ container, init: false })),
   ];
+}
+
+/** The definition of one container of any sort. */
+export function definitionOf(pod: Pod, name: string): Container | undefined {
+  return allContainers(pod).find((c) => c.container.name === name)?.container;
+}
+
+/** Statuses of containers of all sorts. */
+export function allStatuses(status: PodStatus | undefined): ContainerStatus[] {
+  const { initContainerStatuses = [], containerStatuses = [], ephemeralContainerStatuses = [] } = status ?? {};
+  return [...initContainerStatuses, ...containerStatuses, ...ephemeralContainerStatuses];
 }
 
 /** `spec.containers{web}`: where an event about a container points to. */
 export function fieldPathOf(pod: Pod, name: string): string {
-  return pod.spec.initContainers?.some((c) => c.name === name) === true
-    ? `spec.initContainers{${name}}`
-    : `spec.containers{${name}}`;
+  const has = (list: readonly { name: string }[] | undefined): boolean => list?.some((c) => c.name === name) === true;
+  if (has(pod.spec.initContainers)) return `spec.initContainers{${name}}`;
+  return has(pod.spec.ephemeralContainers) ? `spec.ephemeralContainers{${name}}` : `spec.containers{${name}}`;
 }
 
 /** Seconds a pod has to end: those of its deletion once there are any. */

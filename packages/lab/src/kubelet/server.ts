@@ -6,7 +6,7 @@ import { connectTcp, NetNs } from '@weft/kernel';
 import { failure, type Pod, type Status } from '@weft/kube';
 import { errorMessage, type Logger } from '@weft/plan';
 import { type Container, logBytes, type Runtime, type Sandbox } from '../runtime/index.ts';
-import { allContainers } from './pod.ts';
+import { allStatuses, definitionOf } from './pod.ts';
 import { serveAttach, serveExec, type StreamOptions } from './streams.ts';
 
 /** A pod of this node, as requests need it. */
@@ -45,11 +45,11 @@ function asRefusal(error: unknown): Refusal {
 /** The container whose log is asked for. Throws Refusal in Kubernetes' words when it has none (yet). */
 function loggedContainer(found: ServedPod, name: string, previous: boolean): Container {
   const { pod, status } = found;
-  const def = allContainers(pod).find((c) => c.container.name === name);
-  if (def === undefined) throw new Refusal('BadRequest', `container ${name} is not valid for pod ${pod.metadata.name}`);
+  if (definitionOf(pod, name) === undefined)
+    throw new Refusal('BadRequest', `container ${name} is not valid for pod ${pod.metadata.name}`);
   const where = `container "${name}" in pod "${pod.metadata.name}"`;
   const all = found.containers(name);
-  const shown = (def.init ? status.initContainerStatuses : status.containerStatuses)?.find((s) => s.name === name);
+  const shown = allStatuses(status).find((s) => s.name === name);
   const byId = (id: string | undefined): Container | undefined => all.find((c) => `runc://${c.id}` === id);
   if (previous) {
     const last = byId(shown?.lastState?.terminated?.containerID);
@@ -133,7 +133,7 @@ export class KubeletServer {
 
   #running(found: ServedPod, query: URLSearchParams): Container {
     const name = query.get('container') || (found.pod.spec.containers[0]?.name ?? '');
-    if (!allContainers(found.pod).some((c) => c.container.name === name)) {
+    if (definitionOf(found.pod, name) === undefined) {
       throw new Refusal('BadRequest', `container ${name} is not valid for pod ${found.pod.metadata.name}`);
     }
     const newest = found.containers(name).at(-1);

@@ -3,7 +3,7 @@ import { errorMessage } from '@weft/plan';
 import type { Container } from '../runtime/index.ts';
 import { BackoffTable, goDuration } from './backoff.ts';
 import { type NodeContext, podEvent } from './context.ts';
-import { allContainers, containerHash, podText } from './pod.ts';
+import { allContainers, containerHash, definitionOf, podText } from './pod.ts';
 import { StartError } from './starter.ts';
 import type { Waiting } from './status.ts';
 
@@ -74,7 +74,7 @@ export class Setbacks {
     const blocked = this.#blocked.get(name);
     if (blocked !== undefined && blocked >= until) return;
     const pod = this.#pod();
-    const def = allContainers(pod).find((c) => c.container.name === name)?.container;
+    const def = definitionOf(pod, name);
     if (def === undefined) return;
     const delay = goDuration(this.#crashes.delay(keyOf(def)));
     const message = `back-off ${delay} restarting failed container=${name} pod=${podText(pod)}`;

@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Container as ContainerDef, Pod } from '@weft/kube';
+import type { Container as ContainerDef, EphemeralContainer, Pod } from '@weft/kube';
 import { errorMessage } from '@weft/plan';
 import { ensureImage, ImageError, type ImageResult } from '../images/index.ts';
 import type { Container, Sandbox } from '../runtime/index.ts';
@@ -11,7 +11,8 @@ import { containerEnvironment } from './environment.ts';
 import { goDuration } from './backoff.ts';
 import type { PodFiles } from './mounts.ts';
 import { writePullSecrets } from './pull-secrets.ts';
-import { namespaceOf } from './pod.ts';
+import { namespaceOf, uidOf } from './pod.ts';
+import { containersOf } from './pod-containers.ts';
 import { serviceLinks } from './service-env.ts';
 
 /** Why a container could not be started, as Kubernetes names it. */
@@ -105,6 +106,15 @@ async function serviceVariables(context: NodeContext, pod: Pod): Promise<Readonl
   return serviceLinks(always) ?? new Map();
 }
 
+/** The running container whose processes an ephemeral container is to see; undefined when it names none. */
+function targetOf(context: NodeContext, pod: Pod, def: ContainerDef): string | undefined {
+  const name = (def as EphemeralContainer).targetContainerName;
+  if (!name) return undefined;
+  const newest = containersOf(context.runtime, uidOf(pod)).get(name)?.at(-1);
+  if (newest?.state !== 'running') throw new Error(`unable to find target container ${name}`);
+  return newest.id;
+}
+
 export interface StartInput {
   readonly pod: Pod;
   readonly def: ContainerDef;
@@ -150,6 +160,7 @@ export async function startContainer(context: NodeContext, input: StartInput): P
       podDir: input.podDir,
       logDir: input.logDir,
       files: input.files,
+      processesOf: targetOf(context, pod, def),
     });
   } catch (error) {
     throw failed('CreateContainerConfigError', error);

@@ -9,7 +9,7 @@ import {
   timestamp,
 } from '@weft/kube';
 import type { Container } from '../runtime/index.ts';
-import { isSidecar, restartPolicyOf } from './pod.ts';
+import { allStatuses, ephemeralContainers, isSidecar, restartPolicyOf } from './pod.ts';
 
 /** Why a container does not run: Kubernetes' reason and a message for people. */
 export interface Waiting {
@@ -38,6 +38,8 @@ export interface StatusInput {
   readonly terminal: boolean;
 }
 
+type Sort = 'init' | 'main' | 'ephemeral';
+
 const containerId = (container: Container): string => `runc://${container.id}`;
 const time = (milliseconds: number | undefined): string => timestamp(milliseconds ?? 0);
 
@@ -54,21 +56,21 @@ function terminated(container: Container, messages: ReadonlyMap<string, string>)
   };
 }
 
-function restartsAfter(pod: Pod, def: ContainerDef, init: boolean, exitCode: number): boolean {
+function restartsAfter(pod: Pod, def: ContainerDef, sort: Sort, exitCode: number): boolean {
+  if (sort === 'ephemeral') return false;
+  const init = sort === 'init';
   if (init && isSidecar(def)) return true;
   const policy = restartPolicyOf(pod);
   if (init) return exitCode !== 0 && policy !== 'Never';
   return policy === 'Always' || (policy === 'OnFailure' && exitCode !== 0);
 }
 
-function containerStatus(input: StatusInput, def: ContainerDef, init: boolean): ContainerStatus {
+function containerStatus(input: StatusInput, def: ContainerDef, sort: Sort): ContainerStatus {
   const { pod, messages } = input;
   const all = input.containers.get(def.name) ?? [];
   const newest = all.at(-1);
   const before = all.at(-2);
-  const old = (init ? pod.status?.initContainerStatuses : pod.status?.containerStatuses)?.find(
-    (s) => s.name === def.name,
-  );
+  const old = allStatuses(pod.status).find((s) => s.name === def.name);
   const reason = input.waiting.get(def.name);
   if (newest === undefined) {
     const initializing = (pod.spec.initContainers?.length ?? 0) > 0;
@@ -94,7 +96,7 @@ function containerStatus(input: StatusInput, def: ContainerDef, init: boolean): 
     state = { waiting: { ...(reason ?? { reason: 'ContainerCreating' }) } };
   } else {
     const end = terminated(newest, messages);
-    const again = !input.terminal && restartsAfter(pod, def, init, end.exitCode);
+    const again = !input.terminal && restartsAfter(pod, def, sort, end.exitCode);
     if (reason !== undefined && again) {
       state = { waiting: { ...reason } };
       lastState = { terminated: end };
@@ -102,12 +104,12 @@ function containerStatus(input: StatusInput, def: ContainerDef, init: boolean): 
   }
   const running = newest.state === 'running';
   const started = running && input.started.has(def.name);
-  const initDone = init && !isSidecar(def) && newest.state === 'exited' && newest.exitCode === 0;
+  const initDone = sort === 'init' && !isSidecar(def) && newest.state === 'exited' && newest.exitCode === 0;
   return {
     name: def.name,
     state,
     lastState,
-    ready: initDone || (started && input.ready.has(def.name)),
+    ready: initDone || (sort !== 'ephemeral' && started && input.ready.has(def.name)),
     restartCount: newest.attempt,
     image: newest.image,
     imageID: newest.imageId,
@@ -249,8 +251,9 @@ function conditions(
 /** The status of a pod as the node sees it. Pure; `now` dates what changes. */
 export function podStatus(input: StatusInput, now: number): PodStatus {
   const { pod, nodeIPs } = input;
-  const inits = (pod.spec.initContainers ?? []).map((c) => containerStatus(input, c, true));
-  const mains = pod.spec.containers.map((c) => containerStatus(input, c, false));
+  const inits = (pod.spec.initContainers ?? []).map((c) => containerStatus(input, c, 'init'));
+  const mains = pod.spec.containers.map((c) => containerStatus(input, c, 'main'));
+  const ephemerals = ephemeralContainers(pod).map((c) => containerStatus(input, c, 'ephemeral'));
   const phase = input.failed === undefined ? podPhase(pod, inits, mains) : 'Failed';
   const ips = pod.spec.hostNetwork === true ? nodeIPs : (input.sandbox?.ips ?? []);
   // What the pod had stays to be seen when it is over.
@@ -263,6 +266,7 @@ export function podStatus(input: StatusInput, now: number): PodStatus {
     startTime: pod.status?.startTime ?? timestamp(input.acceptedAt),
     ...(inits.length === 0 ? {} : { initContainerStatuses: inits }),
     containerStatuses: mains,
+    ...(ephemerals.length === 0 ? {} : { ephemeralContainerStatuses: ephemerals }),
   };
   if (known[0] !== undefined) {
     base.podIP = known[0];

@@ -2,7 +2,7 @@ import type { Pod } from '@weft/kube';
 import type { Container } from '../runtime/index.ts';
 import { type NodeContext, podEvent } from './context.ts';
 import { runHook } from './hooks.ts';
-import { allContainers, isSidecar, uidOf } from './pod.ts';
+import { definitionOf, isSidecar, uidOf } from './pod.ts';
 
 /** After a preStop hook a container has at least this long, in milliseconds. */
 const LEAST_MS = 2000;
@@ -21,7 +21,7 @@ export interface EndInput {
 
 async function endOne(input: EndInput, container: Container): Promise<void> {
   const { context, pod } = input;
-  const def = allContainers(pod).find((c) => c.container.name === container.name)?.container;
+  const def = definitionOf(pod, container.name);
   if (input.quiet !== true) {
     podEvent(context, pod, 'Normal', 'Killing', `Stopping container ${container.name}`, container.name);
   }

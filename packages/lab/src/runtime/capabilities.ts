@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+
 /** Linux capabilities in the order of their numbers (capability.h of Linux 6.x). */
 const ALL = [
   'CHOWN',
@@ -63,16 +65,35 @@ const DEFAULT = [
 
 const plain = (name: string): string => name.toUpperCase().replace(/^CAP_/, '');
 
-/** Capabilities of a container, with their `CAP_` prefix, from what its securityContext adds and drops. */
+/** The capabilities that a mask in the form of /proc/PID/status (`CapBnd`) has, without their prefix. */
+export function capabilitiesIn(mask: string): Set<string> {
+  const bits = BigInt(`0x${mask}`);
+  return new Set(ALL.filter((_, bit) => ((bits >> BigInt(bit)) & 1n) === 1n));
+}
+
+/** The capabilities that this process may hand on; undefined when the kernel does not say. */
+export function ownCapabilities(): Set<string> | undefined {
+  const mask = /^CapBnd:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1];
+  return mask === undefined ? undefined : capabilitiesIn(mask);
+}
+
+/**
+ * Capabilities of a container, with their `CAP_` prefix, from what its securityContext adds and drops. "All" is all
+ * there is to give (`available`), as containerd has it; one that is asked for by name and is not there stays in the set,
+ * and the runtime says so.
+ */
 export function capabilitySet(options: {
   readonly privileged?: boolean;
+  readonly available?: ReadonlySet<string> | undefined;
   readonly add?: readonly string[];
   readonly drop?: readonly string[];
 }): string[] {
   const add = (options.add ?? []).map(plain);
   const drop = (options.drop ?? []).map(plain);
-  let set = new Set(options.privileged === true ? ALL : DEFAULT);
-  if (add.includes('ALL')) set = new Set(ALL);
+  const { available } = options;
+  const all = available === undefined ? ALL : ALL.filter((name) => available.has(name));
+  let set = new Set(options.privileged === true ? all : DEFAULT);
+  if (add.includes('ALL')) set = new Set(all);
   if (drop.includes('ALL')) set = new Set();
   for (const name of drop) set.delete(name);
   for (const name of add) if (name !== 'ALL') set.add(name);

@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type Logger, WeftError } from '@weft/plan';
 import type { StoredImage } from '../images/index.ts';
+import { ownCapabilities } from './capabilities.ts';
 import { createWithConmon, isMonitorAlive, releaseContainer, startError } from './conmon.ts';
 import { type Exit, Exits } from './exits.ts';
 import { mountOverlay, unmountOverlay } from './overlay.ts';
@@ -26,6 +27,8 @@ export interface ContainerSpec {
   readonly workingDir?: string;
   readonly user: Omit<UserRequest, 'imageUser'>;
   readonly mounts: readonly ContainerMount[];
+  /** Id of a running container of the same sandbox whose process namespace it joins. */
+  readonly processesOf?: string;
   readonly tty: boolean;
   readonly stdin: boolean;
   readonly stdinOnce: boolean;
@@ -89,6 +92,7 @@ export class Containers {
   readonly #exits: Exits;
   readonly #waiters = new Map<string, ((container: Container) => void)[]>();
   readonly #missing = new Map<string, number>();
+  readonly #capabilities = ownCapabilities();
 
   constructor(options: ContainersOptions) {
     this.#options = options;
@@ -149,6 +153,7 @@ export class Containers {
     if (pidOf === undefined)
       throw new WeftError({ code: 'SANDBOX_GONE', message: `sandbox ${sandbox.id} has no pause process` });
     const shared = sandbox.shareProcessNamespace && !sandbox.hostPID;
+    const joined = shared ? pidOf : this.#processOf(spec.processesOf);
     const shm: ContainerMount = {
       source: sandbox.hostIPC ? '/dev/shm' : join(this.#options.sandboxDir(sandbox.id), 'shm'),
       destination: '/dev/shm',
@@ -160,7 +165,7 @@ export class Containers {
       attempt: spec.attempt,
       state: 'created',
       createdAt: Date.now(),
-      sharedPid: shared || sandbox.hostPID,
+      sharedPid: joined !== undefined || sandbox.hostPID,
       image: image.ref,
       imageId: image.imageId,
       stopSignal: config.StopSignal ?? 'SIGTERM',
@@ -184,6 +189,7 @@ export class Containers {
         readOnlyRootfs: spec.readOnlyRootfs,
         noNewPrivileges: spec.noNewPrivileges,
         ...(spec.capabilities === undefined ? {} : { capabilities: spec.capabilities }),
+        availableCapabilities: this.#capabilities,
         ...(spec.unmasked === undefined ? {} : { unmasked: spec.unmasked }),
         ...(spec.oomScoreAdj === undefined ? {} : { oomScoreAdj: spec.oomScoreAdj }),
         mounts: [...(spec.mounts.some((m) => m.destination === '/dev/shm') ? [] : [shm]), ...spec.mounts],
@@ -192,7 +198,7 @@ export class Containers {
           ...(sandbox.hostNetwork ? {} : { network: sandbox.netnsPath }),
           uts: `/proc/${pidOf}/ns/uts`,
           ...(sandbox.hostIPC ? {} : { ipc: `/proc/${pidOf}/ns/ipc` }),
-          ...(sandbox.hostPID ? { pid: false } : shared ? { pid: `/proc/${pidOf}/ns/pid` } : {}),
+          ...(sandbox.hostPID ? { pid: false } : joined === undefined ? {} : { pid: `/proc/${joined}/ns/pid` }),
         },
       });
       writeFileSync(join(bundle, 'config.json'), JSON.stringify(json));
@@ -378,6 +384,14 @@ export class Containers {
   #put(container: Container): void {
     writeRecord(join(this.bundleOf(container.id), FILE), container);
     this.#all.set(container.id, container);
+  }
+
+  #processOf(id: string | undefined): number | undefined {
+    if (id === undefined) return undefined;
+    const { process, state } = this.#must(id);
+    if (state !== 'running' || process === undefined)
+      throw new WeftError({ code: 'CONTAINER_GONE', message: `container ${id} does not run` });
+    return process.pid;
   }
 
   #must(id: string): Container {

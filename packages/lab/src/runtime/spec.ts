@@ -27,6 +27,8 @@ export interface SpecInput {
   readonly readOnlyRootfs: boolean;
   readonly noNewPrivileges: boolean;
   readonly capabilities?: { readonly add?: readonly string[]; readonly drop?: readonly string[] };
+  /** What there is to give; everything when absent. */
+  readonly availableCapabilities?: ReadonlySet<string> | undefined;
   readonly unmasked?: boolean;
   readonly mounts: readonly ContainerMount[];
   readonly rootfs: string;
@@ -99,7 +101,11 @@ function baseMounts(input: SpecInput): Json[] {
  * Kubernetes, without cgroups.
  */
 export function runtimeSpec(input: SpecInput): Json {
-  const capabilities = capabilitySet({ ...input.capabilities, privileged: input.privileged });
+  const capabilities = capabilitySet({
+    ...input.capabilities,
+    privileged: input.privileged,
+    available: input.availableCapabilities,
+  });
   const namespaces: Json[] = [{ type: 'mount' }];
   const { network, ipc, uts, pid } = input.join;
   if (network !== undefined) namespaces.push({ type: 'network', path: network });

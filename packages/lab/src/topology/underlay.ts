@@ -9,6 +9,7 @@ import {
   type UnderlayAddresses,
   underlayAddresses,
 } from './addresses.ts';
+import { WAY_OUT_LINK } from './wayout.ts';
 
 /**
  * The physical network of the lab: one router namespace with a bridge per subnet, and a namespace per node that hangs
@@ -101,6 +102,18 @@ export class Underlay {
   /** Takes a node off the network. Its namespace lives on until its last process ends. */
   removeNode(name: string): void {
     NetNs.remove(this.nodePath(name));
+  }
+
+  /** True when the way out has its link at the router. */
+  async hasWayOut(): Promise<boolean> {
+    const router = NetNs.open(this.routerPath);
+    const rtnl = Rtnl.open(router);
+    try {
+      return (await rtnl.links.get(WAY_OUT_LINK)) !== undefined;
+    } finally {
+      rtnl.close();
+      router.close();
+    }
   }
 
   /** Pulls a node's cable. */

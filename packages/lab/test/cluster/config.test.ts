@@ -117,14 +117,12 @@ describe('clusterPaths', () => {
     }
   });
 
-  it('lets an ordinary user choose by the usual variables', () => {
-    const paths = clusterPaths(
-      'weft',
-      { HOME: '/home/u', XDG_DATA_HOME: '/d', XDG_RUNTIME_DIR: '/run/user/1000' },
-      1000,
-    );
+  it('finds a cluster of an ordinary user from every session, whatever runtime directory that has', () => {
+    const home = { HOME: '/home/u', XDG_DATA_HOME: '/d' };
+    const paths = clusterPaths('weft', { ...home, XDG_RUNTIME_DIR: '/run/user/1000' }, 1000);
     expect(paths.stateDir).toBe('/d/weft/weft');
-    expect(paths.runDir).toBe('/run/user/1000/weft/weft');
+    expect(paths.runDir).toBe('/d/weft/run/weft');
+    expect(clusterPaths('weft', home, 1000)).toEqual(paths);
     expect(clusterPaths('weft', {}, 0).stateDir).toBe('/var/lib/weft/weft');
   });
 });

@@ -2,7 +2,8 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { downCluster, findCluster, type HostContext, listClusters } from '../../src/cluster/host.ts';
+import { downCluster } from '../../src/cluster/down.ts';
+import { findCluster, type HostContext, listClusters } from '../../src/cluster/find.ts';
 
 describe('names of clusters become directories that down removes', () => {
   let base: string;
@@ -15,11 +16,11 @@ describe('names of clusters become directories that down removes', () => {
     writeFileSync(path.join(base, 'state/kernel-checked'), '');
     const env = { WEFT_STATE_DIR: path.join(base, 'state'), WEFT_RUN_DIR: path.join(base, 'run') };
     // Not root: nothing of the host's network is looked at.
-    host = { uid: 1000, env, self: [] };
+    host = { uid: 1000, env, self: [], home: base };
   });
   afterEach(() => rmSync(base, { recursive: true, force: true }));
 
-  it.each(['', '.', '..', '../elsewhere', 'a/b', 'images', 'shim', 'UPPER', 'far-too-long-a-name'])(
+  it.each(['', '.', '..', '../elsewhere', 'a/b', 'images', 'shim', 'run', 'UPPER', 'far-too-long-a-name'])(
     '"%s" is refused and nothing is removed',
     async (name) => {
       await expect(downCluster(name, host)).rejects.toMatchObject({ code: 'BAD_NAME' });

@@ -180,3 +180,26 @@ it('whatever there is, nothing that runs or starts is started again, and an ende
     }),
   );
 });
+
+describe('ephemeral containers', () => {
+  const p = pod({ ephemeralContainers: [container('debug')], initContainers: [container('i')] });
+
+  it('start in any pod that has a sandbox, while init containers run and afterwards', () => {
+    expect(act(p, {}).start).toEqual(['debug', 'i']);
+    expect(act(p, containers(running('i'))).start).toEqual(['debug']);
+    expect(act(p, containers(exited('i', 0), running('a'), running('b'))).start).toEqual(['debug']);
+    expect(act(p, { sandbox: undefined }).start).toEqual([]);
+  });
+
+  it('are started once only, whatever becomes of them', () => {
+    const main = [exited('i', 0), running('a'), running('b')];
+    for (const state of [running('debug'), exited('debug', 1), exited('debug', 0, { current: false })])
+      expect(act(p, containers(...main, state)).start).toEqual([]);
+    expect(act(p, { ...containers(...main), starting: new Set(['debug']) }).start).toEqual([]);
+  });
+
+  it('keep no pod alive', () => {
+    const never = pod({ restartPolicy: 'Never', ephemeralContainers: [container('debug')] });
+    expect(act(never, containers(exited('a', 0), exited('b', 0), running('debug'))).over).toBe(true);
+  });
+});

@@ -197,3 +197,30 @@ describe('the status of a pod', () => {
     expect(status(pod({}, old), []).containerStatuses?.[0]?.restartCount).toBe(4);
   });
 });
+
+describe('ephemeral containers', () => {
+  const p = pod({ ephemeralContainers: [def('debug')] });
+
+  it("have statuses of their own and no say in the pod's readiness and phase", () => {
+    const s = status(p, [record('a', 0, {}), exited('debug', 0, 3)]);
+    expect(s.ephemeralContainerStatuses?.[0]).toMatchObject({
+      name: 'debug',
+      ready: false,
+      restartCount: 0,
+      state: { terminated: { exitCode: 3, reason: 'Error' } },
+    });
+    expect(s.phase).toBe('Running');
+    expect(conditionOf(s, 'Ready')?.status).toBe('True');
+  });
+
+  it('are not ready when they run, and say why they do not', () => {
+    expect(status(p, [record('a', 0, {}), record('debug', 0, {})]).ephemeralContainerStatuses?.[0]).toMatchObject({
+      ready: false,
+      state: { running: {} },
+    });
+    const waiting = new Map([['debug', { reason: 'ErrImagePull', message: 'no' }]]);
+    expect(status(p, [record('a', 0, {})], { waiting }).ephemeralContainerStatuses?.[0]?.state).toEqual({
+      waiting: { reason: 'ErrImagePull', message: 'no' },
+    });
+  });
+});

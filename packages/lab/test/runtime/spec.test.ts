@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { capabilitySet } from '../../src/runtime/capabilities.ts';
+import { capabilitiesIn, capabilitySet, ownCapabilities } from '../../src/runtime/capabilities.ts';
 import { signalNumber } from '../../src/runtime/container.ts';
 import { dedupeEnv, runtimeSpec, type SpecInput } from '../../src/runtime/spec.ts';
 import { resolveUser } from '../../src/runtime/user.ts';
@@ -66,6 +66,21 @@ describe('the runtime configuration', () => {
 });
 
 describe('capabilities', () => {
+  it('are all there is to give, not all there are', () => {
+    // A machine that may not hand on SYS_RESOURCE, as /proc/self/status has it.
+    const available = capabilitiesIn('000001fffeffffff');
+    expect(available.has('SYS_ADMIN')).toBe(true);
+    expect(available.has('CHECKPOINT_RESTORE')).toBe(true);
+    for (const options of [{ privileged: true }, { add: ['ALL'] }]) {
+      const set = capabilitySet({ ...options, available });
+      expect(set).toHaveLength(40);
+      expect(set).not.toContain('CAP_SYS_RESOURCE');
+    }
+    // Asked for by name: the runtime is to say that it cannot.
+    expect(capabilitySet({ add: ['SYS_RESOURCE'], available })).toContain('CAP_SYS_RESOURCE');
+    expect(ownCapabilities()?.has('NO_SUCH')).toBe(false);
+  });
+
   it('are added and dropped with and without prefix', () => {
     expect(capabilitySet({ add: ['NET_ADMIN'], drop: ['ALL'] })).toEqual(['CAP_NET_ADMIN']);
     expect(capabilitySet({ add: ['all'], drop: ['CAP_SYS_ADMIN'] })).not.toContain('CAP_SYS_ADMIN');
