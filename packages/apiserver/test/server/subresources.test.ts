@@ -29,6 +29,11 @@ describe('scale', () => {
     expect((await server.get(`${DEPLOYMENTS}/s1`)).body.spec.replicas).toBe(6);
     const stale = await server.put(`${DEPLOYMENTS}/s1/scale`, body);
     expect([stale.code, stale.body.reason]).toEqual([409, 'Conflict']);
+    const table = await server.get(`${DEPLOYMENTS}/s1/scale`, {
+      accept: 'application/json;as=Table;v=v1;g=meta.k8s.io',
+    });
+    expect(table.body.columnDefinitions.map((c: Parsed) => c.name)).toEqual(['Name', 'Desired', 'Available', 'Age']);
+    expect(table.body.rows[0].cells.slice(0, 3)).toEqual(['s1', 6, 0]);
     const negative = await server.patch(`${DEPLOYMENTS}/s1/scale`, { spec: { replicas: -1 } });
     expect([negative.code, negative.body.message]).toEqual([
       422,
