@@ -3,16 +3,8 @@ import { noSuchResource } from '../registry/create.ts';
 import type { Api, Exchange } from './api.ts';
 import type { RequestInfo } from './request-info.ts';
 import { serveSubresource } from './subresources.ts';
-import {
-  serveCreate,
-  serveDelete,
-  serveDeleteCollection,
-  serveGet,
-  serveList,
-  servePatch,
-  serveUpdate,
-  serveWatch,
-} from './verbs.ts';
+import { serveDelete, serveDeleteCollection } from './delete.ts';
+import { serveCreate, serveGet, serveList, servePatch, serveUpdate, serveWatch } from './verbs.ts';
 import { serveVirtual } from './virtual.ts';
 
 /** Serves a request for a resource, whatever its verb. */
