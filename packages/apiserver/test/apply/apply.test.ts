@@ -138,6 +138,45 @@ describe('server-side apply', () => {
     ]);
   });
 
+  it('refuses list items that cannot be told apart, and loses none of them', async () => {
+    const service = (ports: object[]): object => ({
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'twice' },
+      spec: { ports },
+    });
+    const path = '/api/v1/namespaces/default/services/twice';
+    const why = 'failed to create typed patch object (default/twice; /v1, Kind=Service): ';
+    const twice = await apply(
+      path,
+      service([
+        { name: 'a', port: 80 },
+        { name: 'b', port: 80, protocol: 'TCP' },
+        { name: 'c', port: 80, protocol: 'UDP' },
+      ]),
+    );
+    expect([twice.code, twice.body.message]).toEqual([
+      500,
+      `${why}.spec.ports: duplicate entries for key [port=80,protocol="TCP"]`,
+    ]);
+    const nameless = await apply(path, service([{ name: 'a' }, { name: 'b' }]));
+    expect(nameless.body.message).toBe(
+      `${why}errors:${[0, 1].map((i) => `\n  .spec.ports: element ${i}: associative list with keys has an element that omits key field "port" (and doesn't have default value)`).join('')}`,
+    );
+    expect((await server.get(path)).code).toBe(404);
+    expect(
+      (
+        await apply(
+          path,
+          service([
+            { name: 'a', port: 80 },
+            { name: 'c', port: 80, protocol: 'UDP' },
+          ]),
+        )
+      ).code,
+    ).toBe(201);
+  });
+
   it('shows what it would do in a dry run', async () => {
     const { code } = await server.patch(`${MAPS}/a11?fieldManager=x&dryRun=All`, configMap('a11'), 'apply');
     expect(code).toBe(201);
