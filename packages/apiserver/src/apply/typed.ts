@@ -134,12 +134,13 @@ export function mergeTyped(live: unknown, config: unknown, shape: Shape): unknow
     case 'struct':
     case 'map': {
       if (!isRecord(live) || !isRecord(config)) return config;
-      const out: Record<string, unknown> = { ...live };
+      // Through a map, because `__proto__` is a key like any other in ConfigMaps.
+      const out = new Map(Object.entries(live));
       for (const [name, value] of Object.entries(config)) {
         const inner = shape.kind === 'map' ? shape.of : shape.field(name);
-        out[name] = inner === undefined ? value : mergeTyped(live[name], value, inner);
+        out.set(name, inner === undefined ? value : mergeTyped(out.get(name), value, inner));
       }
-      return out;
+      return Object.fromEntries(out);
     }
     case 'set':
     case 'items': {
@@ -186,12 +187,11 @@ export function removeUnowned(value: unknown, shape: Shape, last: FieldSet, owne
   if (Array.isArray(value)) {
     return [...children].filter(([key]) => !gone.has(key)).map(([key, [child]]) => changed.get(key) ?? child);
   }
-  const out: Record<string, unknown> = {};
-  for (const [name, child] of Object.entries(value as Record<string, unknown>)) {
-    const key = `f:${name}`;
-    if (!gone.has(key)) out[name] = changed.get(key) ?? child;
-  }
-  return out;
+  return Object.fromEntries(
+    Object.entries(value as Record<string, unknown>)
+      .filter(([name]) => !gone.has(`f:${name}`))
+      .map(([name, child]) => [name, changed.get(`f:${name}`) ?? child]),
+  );
 }
 
 /** An item that stays keeps the fields that identify it. */

@@ -177,6 +177,22 @@ describe('server-side apply', () => {
     ).toBe(201);
   });
 
+  it('keeps keys that mean something to JavaScript', async () => {
+    const data = (more: object): object =>
+      JSON.parse(JSON.stringify(configMap('odd')).replace('"data":{}', `"data":${JSON.stringify(more)}`)) as object;
+    const odd = (value: string): object => JSON.parse(`{"__proto__":"${value}","constructor":"${value}"}`) as object;
+    await apply(`${MAPS}/odd`, data(odd('1')));
+    await apply(`${MAPS}/odd`, data({ b: '2' }), 'bob');
+    const kept = async (more: object): Promise<unknown> =>
+      Object.entries((await apply(`${MAPS}/odd`, data(more))).body.data as object).sort();
+    expect(await kept(odd('3'))).toEqual([
+      ['__proto__', '3'],
+      ['b', '2'],
+      ['constructor', '3'],
+    ]);
+    expect(await kept({})).toEqual([['b', '2']]);
+  });
+
   it('shows what it would do in a dry run', async () => {
     const { code } = await server.patch(`${MAPS}/a11?fieldManager=x&dryRun=All`, configMap('a11'), 'apply');
     expect(code).toBe(201);
