@@ -190,7 +190,24 @@ describe('server-side apply', () => {
       ['b', '2'],
       ['constructor', '3'],
     ]);
-    expect(await kept({})).toEqual([['b', '2']]);
+    // Marking an object for deletion copies it.
+    await server.patch(`${MAPS}/odd`, { metadata: { finalizers: ['weft.test/hold'] } });
+    await server.delete(`${MAPS}/odd`);
+    expect(Object.keys((await server.get(`${MAPS}/odd`)).body.data as object).sort()).toEqual([
+      '__proto__',
+      'b',
+      'constructor',
+    ]);
+    await server.patch(`${MAPS}/odd`, { metadata: { finalizers: null } });
+    await server.post('/api/v1/namespaces/default/secrets', {
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: 'odd' },
+      stringData: odd('1'),
+    });
+    expect(Object.keys((await server.get('/api/v1/namespaces/default/secrets/odd')).body.data as object)).toHaveLength(
+      2,
+    );
   });
 
   it('shows what it would do in a dry run', async () => {
