@@ -198,6 +198,7 @@ describe('server-side apply', () => {
       'b',
       'constructor',
     ]);
+    expect(await kept({})).toEqual([['b', '2']]);
     await server.patch(`${MAPS}/odd`, { metadata: { finalizers: null } });
     await server.post('/api/v1/namespaces/default/secrets', {
       apiVersion: 'v1',
