@@ -86,8 +86,8 @@ export function parseVersion(text: string | null): number | undefined {
   return rv;
 }
 
-/** Reads `limit` of a query. Throws 400 for anything but a number. */
-function parseLimit(text: string | null): number {
+/** Reads a number of a query; 0 when it is not there. Throws 400 for anything but a number. */
+export function parseInteger(text: string | null): number {
   if (text === null || text === '') return 0;
   if (/^[+-]?\d+$/.test(text)) return Number(text);
   throw statusErrors.badRequest(`strconv.ParseInt: parsing "${text}": invalid syntax`);
@@ -124,7 +124,7 @@ export function listObjects(
   query: URLSearchParams,
 ): ListPage {
   const collection = env.store.collection(resource.storage);
-  const limit = parseLimit(query.get('limit'));
+  const limit = parseInteger(query.get('limit'));
   if (query.get('sendInitialEvents')) {
     throw invalidOption('sendInitialEvents', 'Forbidden: sendInitialEvents is forbidden for list');
   }
