@@ -138,6 +138,18 @@ describe('create', () => {
 });
 
 describe('update', () => {
+  it.each([
+    ['PUT', MAPS],
+    ['PATCH', MAPS],
+    ['POST', `${MAPS}/named`],
+    ['OPTIONS', MAPS],
+    ['TRACE', `${MAPS}/named`],
+  ])('does not allow %s of %s', async (method, path) => {
+    const { code, body } = await server.call(method, path, configMap('named'));
+    expect([code, body.reason]).toEqual([405, 'MethodNotAllowed']);
+    expect((await server.get(`${MAPS}/named`)).code).toBe(404);
+  });
+
   it('refuses a version that is not the last one', async () => {
     const { body } = await server.post(MAPS, configMap('u1'));
     expect((await server.put(`${MAPS}/u1`, { ...body, data: { a: '1' } })).code).toBe(200);

@@ -240,8 +240,10 @@ describe('discovery', () => {
     for (const path of ['/healthz', '/livez', '/readyz']) expect((await server.get(path)).text).toBe('ok');
     expect((await server.get('/readyz?verbose')).text).toContain('[+]ping ok');
     expect((await server.get('/version')).body.gitVersion).toMatch(/^v1\.33\.\d+\+weft$/);
+    await server.get('/apis/made.up/v1/inventions');
     const { text } = await server.get('/metrics');
     expect(text).toContain('apiserver_request_total{');
+    expect(text).not.toContain('inventions');
     expect(text).toContain('apiserver_request_duration_seconds_bucket{');
   });
 });
