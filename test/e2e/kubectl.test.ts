@@ -191,6 +191,11 @@ describe.each([0, 1, 2])('kubectl, version %i of those found', (slot) => {
       'one pod',
       async () => (await k(['get', 'pods', '-l', 'app=web', '-o', 'name'])).stdout.trim().split('\n').length === 1,
     );
+    await k(['autoscale', 'deployment', 'web', '--min=1', '--max=3', '--cpu-percent=50']);
+    await until('a word that nothing scales', async () =>
+      /Warning\s+NotEnforced .*nothing scales/.test((await k(['describe', 'hpa', 'web'])).stdout),
+    );
+    await k(['delete', 'hpa', 'web']);
     mustMatch(await k(['label', 'deployment', 'web', 'tier=front']), /^deployment\.apps\/web labeled$/m);
     mustMatch(await k(['get', 'deploy', '-l', 'tier in (front),app!=x']), /^web\s/m);
     mustMatch(await k(['annotate', 'deployment', 'web', 'note=hello']), /annotated?$/m);

@@ -22,20 +22,36 @@ export function podMtu(backend: Backend, config: ResolvedConfig, underlay: Under
   return config.mtu ?? underlay.mtu - backend.overhead(family);
 }
 
+/** The blocks of a list that no other block of it contains, each once. */
+function widest(cidrs: readonly string[]): Prefix[] {
+  const all = cidrs.map(parsePrefix).filter((p): p is Prefix => p !== undefined);
+  return all.filter(
+    (p, i) => !all.some((q, j) => prefixesOverlap(p, q) && (q.length < p.length || (q.length === p.length && j < i))),
+  );
+}
+
+/** Says which pod CIDRs of a node reach beyond a block of the cluster: pods outside of it are not known as pods. */
+function sayWide(node: FabricNode, config: ResolvedConfig, conditions: FabricCondition[]): void {
+  const cluster = widest(config.podCidrs);
+  for (const prefix of podPrefixes(node).prefixes) {
+    const inner = cluster.find((c) => c.length > prefix.length && prefixContains(prefix, c.ip));
+    if (inner === undefined) continue;
+    const message = `spec.podCIDRs: ${formatPrefix(prefix)} reaches beyond the cluster's ${formatPrefix(inner)}`;
+    conditions.push({ node: node.name, reason: 'InvalidPodCIDR', message });
+  }
+}
+
 /** Adds the blocks whose addresses keep their source: pods' in `pods`, nodes' and others in `direct`. */
 function addMasqueradeSets(plan: PlanBuilder, config: ResolvedConfig, node: FabricNode, isSelf: boolean): void {
   if (!config.masquerade) return;
-  const cluster = config.podCidrs.map(parsePrefix).filter((p): p is Prefix => p !== undefined);
-  const own = podPrefixes(node).prefixes.filter(
-    (p) => !cluster.some((c) => c.length <= p.length && prefixContains(c, p.ip)),
-  );
-  const direct = (isSelf ? [...NEVER_TRANSLATED, ...config.nonMasqueradeCidrs] : [])
-    .map(parsePrefix)
-    .filter((p): p is Prefix => p !== undefined);
+  const cluster = widest(config.podCidrs);
+  // The kernel takes no two ranges that overlap; a block that reaches beyond the cluster's is named in the conditions.
+  const own = podPrefixes(node).prefixes.filter((p) => !cluster.some((c) => prefixesOverlap(c, p)));
+  const direct = isSelf ? widest([...NEVER_TRANSLATED, ...config.nonMasqueradeCidrs]) : [];
   for (const prefix of isSelf ? [...cluster, ...own] : own) {
     plan.add({ type: 'masquerade-set', set: 'pods', cidr: formatPrefix(prefix) }, 'spec.podCIDRs');
   }
-  for (const prefix of direct.filter((p, i) => !direct.some((q, j) => j < i && prefixesOverlap(p, q)))) {
+  for (const prefix of direct) {
     plan.add({ type: 'masquerade-set', set: 'direct', cidr: formatPrefix(prefix) }, '');
   }
   for (const [family, ip] of Object.entries(node.ip)) {
@@ -68,6 +84,7 @@ export function compileSelf(backend: Backend, whole: CompileContext, conflict: F
     const dst = formatPrefix(prefix);
     plan.add({ type: 'route', kind: 'unreachable', dst, metric: LAST_METRIC }, 'spec.podCIDRs');
   }
+  sayWide(self, config, conditions);
   if (config.masquerade) plan.add({ type: 'masquerade' }, '');
   addMasqueradeSets(plan, config, self, true);
   return { plan: plan.build(), conditions };
@@ -88,6 +105,7 @@ export function compilePeer(
   };
   const { prefixes, invalid } = podPrefixes(node);
   for (const text of invalid) say('InvalidPodCIDR', `spec.podCIDRs: "${text}" is not a CIDR block`);
+  sayWide(node, context.config, conditions);
   const family = commonFamily(context.self, node);
   addMasqueradeSets(plan, context.config, node, false);
   if (prefixes.length === 0) {

@@ -146,6 +146,43 @@ describe('masquerading', () => {
     ]);
     expect(sets(compilePeer(vxlan, context(config), PEER, undefined))).toEqual([]);
   });
+
+  it('keeps the widest of overlapping blocks, in whatever order they are given', () => {
+    const cidr = fc
+      .tuple(fc.constantFrom('10.1.0.0', '10.1.2.0', '10.2.0.0', '10.0.0.0'), fc.constantFrom(8, 16, 24))
+      .map(([ip, length]) => `${ip}/${length}`);
+    fc.assert(
+      fc.property(fc.array(cidr, { maxLength: 5 }), fc.array(cidr, { maxLength: 3 }), (direct, cluster) => {
+        const config = { podCidrs: cluster, nonMasqueradeCidrs: direct };
+        for (const [set, given] of [
+          ['direct', direct],
+          ['pods', cluster],
+        ] as const) {
+          const put = sets(compileSelf(vxlan, context(config), undefined))
+            .filter((key) => key.startsWith(`masquerade/${set}/`))
+            .map((key) => parsePrefix(key.slice(`masquerade/${set}/`.length)) as Prefix);
+          expect(put.some((p, i) => put.some((q, j) => i !== j && prefixesOverlap(p, q)))).toBe(false);
+          for (const text of given) {
+            const wanted = parsePrefix(text) as Prefix;
+            expect(put.some((p) => p.length <= wanted.length && prefixesOverlap(p, wanted))).toBe(true);
+          }
+        }
+      }),
+    );
+  });
+
+  it('names a pod CIDR that reaches beyond the cluster, and leaves the sets whole', () => {
+    const wide = { ...PEER, podCidrs: ['10.0.0.0/8'] };
+    const compiled = compilePeer(vxlan, context(CLUSTER), wide, undefined);
+    expect(sets(compiled).filter((key) => key.includes('/pods/'))).toEqual([]);
+    expect(compiled.conditions).toEqual([
+      {
+        node: 'n2',
+        reason: 'InvalidPodCIDR',
+        message: "spec.podCIDRs: 10.0.0.0/8 reaches beyond the cluster's 10.244.0.0/16",
+      },
+    ]);
+  });
 });
 
 describe('nodes', () => {

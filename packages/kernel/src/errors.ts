@@ -41,6 +41,20 @@ export class KernelError extends WeftError {
   }
 }
 
+/** The first of several refusals, with all of them in `errors`; `errors` must not be empty. */
+export function combineErrors(errors: readonly KernelError[]): KernelError {
+  const first = errors[0] as KernelError;
+  if (errors.length === 1) return first;
+  return new KernelError({
+    errno: first.errno,
+    operation: first.operation,
+    object: first.object,
+    ...(first.extack === undefined ? {} : { extack: first.extack }),
+    ...(first.hint === undefined ? {} : { hint: first.hint }),
+    errors,
+  });
+}
+
 /** True for a `KernelError`, and when a code is given (`'EEXIST'`), one of that code. */
 export function isKernelError(error: unknown, code?: string): error is KernelError {
   return error instanceof KernelError && (code === undefined || error.code === code);

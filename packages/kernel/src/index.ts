@@ -11,6 +11,7 @@ export { NftBatch } from './nft/batch.ts';
 export type { SetTarget } from './nft/elements.ts';
 export * as expr from './nft/expr.ts';
 export { type CommitOptions, Nft } from './nft/nft.ts';
+export type * from './nft/expr-types.ts';
 export type * from './nft/types.ts';
 export * as values from './nft/values.ts';
 export type { MissingOk, RtBatch } from './rtnl/batch.ts';

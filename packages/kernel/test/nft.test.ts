@@ -26,7 +26,8 @@ import {
   encodeSet,
   encodeTable,
 } from '../src/nft/objects.ts';
-import type { DataType, Element, Expr, NatFlag, SetSpec } from '../src/nft/types.ts';
+import type { Expr, NatFlag } from '../src/nft/expr-types.ts';
+import type { DataType, Element, SetSpec } from '../src/nft/types.ts';
 import * as v from '../src/nft/values.ts';
 import { data, name, some, text, u16, u32, u8 } from './arbitraries.ts';
 import { message } from './codec.ts';

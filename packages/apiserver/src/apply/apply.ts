@@ -8,7 +8,7 @@ import type { AnyObject } from '../store/stored.ts';
 import { difference, emptySet, type FieldSet, intersection, isEmptySet, pathsOf, sameSet, union } from './field-set.ts';
 import { type Manager, ownable, readManagers, shapeOf, writeManagers } from './managers.ts';
 import type { Shape } from './shape.ts';
-import { changedFields, existing, fieldsOf, mergeTyped, removeUnowned } from './typed.ts';
+import { changedFields, existing, fieldsOf, listFaults, mergeTyped, removeUnowned } from './typed.ts';
 import { isRecord } from '../registry/json.ts';
 
 export interface ApplyRequest {
@@ -91,6 +91,10 @@ function readConfig(resource: Resource, request: ApplyRequest): AnyObject {
   const field = /^unknown field "(.*)"$/.exec(unknown[0] ?? '')?.[1];
   const why = field === undefined ? typeErrors[0] : `.${field}: field not declared in schema`;
   if (why !== undefined) throw untyped(resource, request, why);
+  const faults = listFaults(value, shapeOf(resource));
+  if (faults.length > 0) {
+    throw untyped(resource, request, faults.length === 1 ? `${faults[0]}` : ['errors:', ...faults].join('\n  '));
+  }
   return decodeObject(structuredClone(value), bodyTypeOf(resource), 'Ignore', []);
 }
 

@@ -88,7 +88,8 @@ export function pathsOf(set: FieldSet, prefix = ''): string[] {
   return out;
 }
 
-function formatElement(key: string): string {
+/** A path element as Kubernetes prints it: `.name`, `[="value"]`, `[port=80,protocol="TCP"]`. */
+export function formatElement(key: string): string {
   const rest = key.slice(2);
   if (key.startsWith('f:')) return `.${rest}`;
   if (key.startsWith('v:')) return `[=${rest}]`;

@@ -1,5 +1,5 @@
 import { type Json, sameJson } from '@weft/kube';
-import { emptySet, type FieldSet, isEmptySet } from './field-set.ts';
+import { emptySet, type FieldSet, formatElement, isEmptySet } from './field-set.ts';
 import type { Shape } from './shape.ts';
 import { isRecord } from '../registry/json.ts';
 
@@ -40,6 +40,37 @@ function itemKey(item: unknown, keys: readonly string[]): string {
     if (value !== undefined) out[key] = value;
   }
   return `k:${JSON.stringify(out)}`;
+}
+
+/**
+ * What keeps the items of lists from being told apart: two of one key, or one without a field of its key. As
+ * structured-merge-diff words it, each with its path.
+ */
+export function listFaults(value: unknown, shape: Shape, path = ''): string[] {
+  const faults: string[] = [];
+  if (Array.isArray(value) && (shape.kind === 'items' || shape.kind === 'set')) {
+    const seen = new Set<string>();
+    value.forEach((item, i) => {
+      const missing = shape.kind === 'items' ? missingKey(item, shape.keys) : undefined;
+      if (missing !== undefined) {
+        faults.push(
+          `${path}: element ${i}: associative list with keys has an element that omits key field "${missing}" (and doesn't have default value)`,
+        );
+        return;
+      }
+      const key = shape.kind === 'items' ? itemKey(item, shape.keys) : `v:${JSON.stringify(item)}`;
+      if (seen.has(key)) faults.push(`${path}: duplicate entries for key ${formatElement(key)}`);
+      seen.add(key);
+    });
+  }
+  for (const [key, [child, inner]] of childrenOf(value, shape) ?? []) {
+    faults.push(...listFaults(child, inner, path + formatElement(key)));
+  }
+  return faults;
+}
+
+function missingKey(item: unknown, keys: readonly string[]): string | undefined {
+  return keys.find((key) => (isRecord(item) ? item[key] : undefined) === undefined && KEY_DEFAULTS[key] === undefined);
 }
 
 /** The set that owning a value means: its leaves, and its list items themselves. */
@@ -103,12 +134,13 @@ export function mergeTyped(live: unknown, config: unknown, shape: Shape): unknow
     case 'struct':
     case 'map': {
       if (!isRecord(live) || !isRecord(config)) return config;
-      const out: Record<string, unknown> = { ...live };
+      // Through a map, because `__proto__` is a key like any other in ConfigMaps.
+      const out = new Map(Object.entries(live));
       for (const [name, value] of Object.entries(config)) {
         const inner = shape.kind === 'map' ? shape.of : shape.field(name);
-        out[name] = inner === undefined ? value : mergeTyped(live[name], value, inner);
+        out.set(name, inner === undefined ? value : mergeTyped(out.get(name), value, inner));
       }
-      return out;
+      return Object.fromEntries(out);
     }
     case 'set':
     case 'items': {
@@ -155,12 +187,11 @@ export function removeUnowned(value: unknown, shape: Shape, last: FieldSet, owne
   if (Array.isArray(value)) {
     return [...children].filter(([key]) => !gone.has(key)).map(([key, [child]]) => changed.get(key) ?? child);
   }
-  const out: Record<string, unknown> = {};
-  for (const [name, child] of Object.entries(value as Record<string, unknown>)) {
-    const key = `f:${name}`;
-    if (!gone.has(key)) out[name] = changed.get(key) ?? child;
-  }
-  return out;
+  return Object.fromEntries(
+    Object.entries(value as Record<string, unknown>)
+      .filter(([name]) => !gone.has(`f:${name}`))
+      .map(([name, child]) => [name, changed.get(`f:${name}`) ?? child]),
+  );
 }
 
 /** An item that stays keeps the fields that identify it. */

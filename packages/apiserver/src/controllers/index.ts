@@ -2,7 +2,7 @@ import { serveCustomResources } from '../crd/controller.ts';
 import type { ApiServerOptions } from '../options.ts';
 import type { Env } from '../registry/context.ts';
 import { expireEvents } from './events.ts';
-import { ensureKubernetesService } from './kubernetes-service.ts';
+import { ensureKubernetesService, KUBERNETES_KEY } from './kubernetes-service.ts';
 import { emptyNamespace, ensureNamespaces, ensurePriorityClasses, fillNamespace } from './namespaces.ts';
 import { WorkQueue } from './queue.ts';
 
@@ -29,18 +29,33 @@ export function startControllers(env: Env, options: ApiServerOptions, caPem: str
     fillNamespace(env, state.key, caPem);
     look(state.key);
   }
-  ensureKubernetesService(env, {
-    serviceCidrs: options.serviceCidrs,
-    address: options.advertiseAddress,
-    port: options.advertisePort ?? (options.listen?.port || 6443),
-  });
+  const keepKubernetes = (): boolean => {
+    ensureKubernetesService(env, {
+      serviceCidrs: options.serviceCidrs,
+      address: options.advertiseAddress,
+      port: options.advertisePort ?? (options.listen?.port || 6443),
+    });
+    return false;
+  };
+  keepKubernetes();
+  const keepNamespaces = (): boolean => {
+    ensureNamespaces(env);
+    return false;
+  };
 
   const namespaceOf = (key: string): string => key.slice(0, key.indexOf('/'));
   const stops = [
     stopCustom,
     env.store.collection('/namespaces').subscribe((event) => {
       if (event.type !== 'DELETED') look(event.current.key);
+      else queue.add('system-namespaces', keepNamespaces);
     }),
+    // `kubectl delete service --all` takes it as well; pods would lose their way to the API.
+    ...['/services', '/endpoints', 'discovery.k8s.io/endpointslices'].map((id) =>
+      env.store.collection(id).subscribe((event) => {
+        if (event.current.key === KUBERNETES_KEY) queue.add('service/kubernetes', keepKubernetes);
+      }),
+    ),
     ...['/serviceaccounts', '/configmaps'].map((id) =>
       env.store.collection(id).subscribe((event) => {
         if (event.type === 'DELETED') look(namespaceOf(event.current.key));

@@ -4,6 +4,8 @@ import type { Env } from '../registry/context.ts';
 import { builtin, ensure, ensureFields } from './objects.ts';
 
 const NAME = 'kubernetes';
+/** Key of the Service, its Endpoints and its EndpointSlice. */
+export const KUBERNETES_KEY = `default/${NAME}`;
 
 /** The first address of a Service CIDR, which the Service `kubernetes` gets. */
 export function serviceAddress(cidr: string): string {

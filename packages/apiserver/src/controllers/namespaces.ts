@@ -83,7 +83,8 @@ export function emptyNamespace(env: Env, name: string): boolean {
       if (metadata.deletionTimestamp === undefined) deleteQuietly(env, resource, name, metadata.name);
       const left = env.store.collection(resource.storage).get(state.key)?.object;
       if (left === undefined) continue;
-      const kind = resource.api.group === '' ? resource.api.plural : `${resource.api.plural}.${resource.api.group}`;
+      // The dot stands before the empty group of core resources as well.
+      const kind = `${resource.api.plural}.${resource.api.group}`;
       waiting.set(kind, (waiting.get(kind) ?? 0) + 1);
       for (const f of left.metadata.finalizers ?? []) finalizers.set(f, (finalizers.get(f) ?? 0) + 1);
     }
@@ -127,6 +128,23 @@ function deleteQuietly(env: Env, resource: Parameters<typeof deleteObject>[1], n
   }
 }
 
+/** What cannot go wrong here, said as Kubernetes says it: `type, status, reason, message`. */
+const NOTHING_FAILED = [
+  ['NamespaceDeletionDiscoveryFailure', 'False', 'ResourcesDiscovered', 'All resources successfully discovered'],
+  [
+    'NamespaceDeletionGroupVersionParsingFailure',
+    'False',
+    'ParsedGroupVersions',
+    'All legacy kube types successfully parsed',
+  ],
+  [
+    'NamespaceDeletionContentFailure',
+    'False',
+    'ContentDeleted',
+    'All content successfully deleted, may be waiting on finalization',
+  ],
+] as const;
+
 /** The conditions that `kubectl describe namespace` shows of a namespace that does not go away. */
 function setConditions(
   env: Env,
@@ -139,17 +157,27 @@ function setConditions(
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([what, n]) => `${what} ${has} ${n} resource instances`)
       .join(', ');
-  const wanted = [
-    ['NamespaceContentRemaining', 'SomeResourcesRemain', `Some resources are remaining: ${list(waiting, 'has')}`],
-    ...(finalizers.size === 0
-      ? []
+  const wanted: readonly (readonly [type: string, status: string, reason: string, message: string])[] = [
+    ...NOTHING_FAILED,
+    [
+      'NamespaceContentRemaining',
+      'True',
+      'SomeResourcesRemain',
+      `Some resources are remaining: ${list(waiting, 'has')}`,
+    ],
+    finalizers.size === 0
+      ? [
+          'NamespaceFinalizersRemaining',
+          'False',
+          'ContentHasNoFinalizers',
+          'All content-preserving finalizers finished',
+        ]
       : [
-          [
-            'NamespaceFinalizersRemaining',
-            'SomeFinalizersRemain',
-            `Some content in the namespace has finalizers remaining: ${list(finalizers, 'in')}`,
-          ],
-        ]),
+          'NamespaceFinalizersRemaining',
+          'True',
+          'SomeFinalizersRemain',
+          `Some content in the namespace has finalizers remaining: ${list(finalizers, 'in')}`,
+        ],
   ];
   const now = `${env.now().toISOString().slice(0, 19)}Z`;
   updateObject(
@@ -161,11 +189,11 @@ function setConditions(
       part: 'status',
       change: (current) => {
         const status = (isRecord(current.status) ? current.status : {}) as {
-          conditions?: { type: string; message: string; lastTransitionTime: string }[];
+          conditions?: { type: string; status: string; lastTransitionTime: string }[];
         };
-        const conditions = wanted.map(([type = '', reason = '', message = '']) => {
-          const old = status.conditions?.find((c) => c.type === type);
-          return { type, status: 'True', reason, message, lastTransitionTime: old?.lastTransitionTime ?? now };
+        const conditions = wanted.map(([type, value, reason, message]) => {
+          const old = status.conditions?.find((c) => c.type === type && c.status === value);
+          return { type, status: value, reason, message, lastTransitionTime: old?.lastTransitionTime ?? now };
         });
         return { ...current, status: { ...status, conditions } };
       },

@@ -32,7 +32,12 @@ export function requestHandler(
     let username = '';
     response.on('close', () => {
       const seconds = Number(process.hrtime.bigint() - started) / 1e9;
-      const labels = { verb: (info?.verb ?? request.method ?? '').toUpperCase(), resource: info?.resource ?? '' };
+      // Names that clients make up would be counted for ever.
+      const known = info !== undefined && api.env.table.find(info.group, info.version, info.resource) !== undefined;
+      const labels = {
+        verb: (info?.verb ?? request.method ?? '').toUpperCase(),
+        resource: known ? (info?.resource ?? '') : '',
+      };
       total.inc({ ...labels, code: String(response.statusCode) });
       if (info?.verb !== 'watch') duration.observe(seconds, labels);
       logRequest(log, request, response, username, seconds);

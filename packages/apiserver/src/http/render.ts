@@ -1,3 +1,4 @@
+import type { KindStrategy } from '../contract.ts';
 import type { AnyObject, Stored } from '../store/stored.ts';
 import { objectOf, type Resource } from '../registry/resource.ts';
 import type { OutputForm } from './negotiate.ts';
@@ -32,6 +33,13 @@ export function renderObject(view: View, state: Stored): Buffer {
     default:
       return Buffer.from(JSON.stringify(partial(view, state)));
   }
+}
+
+/** An object that is made for the answer and stored nowhere, such as a Scale, with a printer of its own. */
+export function renderMade(view: View, printer: Pick<KindStrategy, 'columns' | 'cells'>, object: AnyObject): object {
+  if (view.form.as === 'object') return object;
+  if (view.form.as !== 'table') return partialOf(view, object);
+  return tableOf(view, printer, [object], true, { resourceVersion: object.metadata.resourceVersion ?? '' });
 }
 
 /** The object of a watch event; tables carry their columns only in the first event of a watch. */
@@ -76,21 +84,31 @@ function version(state: Stored): string {
 }
 
 function partial(view: View, state: Stored): object {
-  return {
-    kind: 'PartialObjectMetadata',
-    apiVersion: `meta.k8s.io/${view.form.version}`,
-    metadata: state.object.metadata,
-  };
+  return partialOf(view, state.object);
+}
+
+function partialOf(view: View, { metadata }: AnyObject): object {
+  return { kind: 'PartialObjectMetadata', apiVersion: `meta.k8s.io/${view.form.version}`, metadata };
 }
 
 function table(view: View, states: readonly Stored[], columns: boolean, meta: ListMeta): object {
-  const { strategy } = view.resource;
+  const objects = states.map((state) => objectOf(view.resource, state));
+  return tableOf(view, view.resource.strategy, objects, columns, meta);
+}
+
+function tableOf(
+  view: View,
+  printer: Pick<KindStrategy, 'columns' | 'cells'>,
+  objects: readonly AnyObject[],
+  columns: boolean,
+  meta: ListMeta,
+): object {
   return {
     kind: 'Table',
     apiVersion: `meta.k8s.io/${view.form.version}`,
     metadata: meta,
     columnDefinitions: columns
-      ? strategy.columns.map((c) => ({
+      ? printer.columns.map((c) => ({
           name: c.name,
           type: c.type,
           format: c.format ?? '',
@@ -98,13 +116,10 @@ function table(view: View, states: readonly Stored[], columns: boolean, meta: Li
           priority: c.priority,
         }))
       : null,
-    rows: states.map((state) => {
-      const object = objectOf(view.resource, state);
-      return {
-        cells: strategy.cells(object, view.now),
-        ...(view.includeObject === 'None' ? {} : { object: rowObject(view, object) }),
-      };
-    }),
+    rows: objects.map((object) => ({
+      cells: printer.cells(object, view.now),
+      ...(view.includeObject === 'None' ? {} : { object: rowObject(view, object) }),
+    })),
   };
 }
 

@@ -1,4 +1,4 @@
-import { statusErrors } from '@weft/kube';
+import { failure, StatusError, statusErrors } from '@weft/kube';
 
 type Verb = 'get' | 'list' | 'watch' | 'create' | 'update' | 'patch' | 'delete' | 'deletecollection';
 
@@ -75,10 +75,14 @@ function verbOf(
       return 'patch';
     case 'DELETE':
       return name === undefined ? 'deletecollection' : 'delete';
-    default: {
+    case 'GET':
+    case 'HEAD':
       if (subresource === undefined && isTrue(query.get('watch'))) return 'watch';
       return name === undefined ? 'list' : 'get';
-    }
+    default:
+      throw new StatusError(
+        failure('MethodNotAllowed', 'the server does not allow this method on the requested resource'),
+      );
   }
 }
 

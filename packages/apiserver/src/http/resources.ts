@@ -3,16 +3,8 @@ import { noSuchResource } from '../registry/create.ts';
 import type { Api, Exchange } from './api.ts';
 import type { RequestInfo } from './request-info.ts';
 import { serveSubresource } from './subresources.ts';
-import {
-  serveCreate,
-  serveDelete,
-  serveDeleteCollection,
-  serveGet,
-  serveList,
-  servePatch,
-  serveUpdate,
-  serveWatch,
-} from './verbs.ts';
+import { serveDelete, serveDeleteCollection } from './delete.ts';
+import { serveCreate, serveGet, serveList, servePatch, serveUpdate, serveWatch } from './verbs.ts';
 import { serveVirtual } from './virtual.ts';
 
 /** Serves a request for a resource, whatever its verb. */
@@ -23,7 +15,8 @@ export async function serveResource(api: Api, exchange: Exchange, info: RequestI
   if (!resource.api.namespaced && info.namespace !== undefined && info.resource !== 'namespaces')
     throw noSuchResource();
   if (info.subresource !== undefined) return serveSubresource(api, exchange, info, resource);
-  if (!resource.api.verbs.includes(info.verb)) throw statusErrors.methodNotAllowed(resource.api, info.verb);
+  if (!resource.api.verbs.includes(info.verb) || !fitsName(info))
+    throw statusErrors.methodNotAllowed(resource.api, info.verb);
   if (await serveVirtual(api, exchange, info, resource)) return;
   const namespace = resource.api.namespaced ? info.namespace : undefined;
   switch (info.verb) {
@@ -44,6 +37,12 @@ export async function serveResource(api: Api, exchange: Exchange, info: RequestI
     case 'deletecollection':
       return serveDeleteCollection(api, exchange, resource, namespace);
   }
+}
+
+/** Objects are created in a collection; what exists is changed by its name. */
+function fitsName({ verb, name }: RequestInfo): boolean {
+  if (verb === 'create') return name === undefined;
+  return (verb !== 'update' && verb !== 'patch') || name !== undefined;
 }
 
 function needsNamespace(info: RequestInfo): boolean {

@@ -8,9 +8,11 @@ import { objectOf, type Resource } from '../registry/resource.ts';
 import { scaleOf, updateScale } from '../registry/scale.ts';
 import { gvkType } from '../schema/index.ts';
 import type { AnyObject } from '../store/stored.ts';
+import { scalePrinter } from '../table/index.ts';
 import type { Api, Exchange } from './api.ts';
 import { parseYamlBody, readBody } from './body.ts';
 import { mediaType } from './negotiate.ts';
+import { renderMade } from './render.ts';
 import type { RequestInfo } from './request-info.ts';
 import { callOf, readObject, sendState, servePatch, serveUpdate, stateOf, viewOf } from './verbs.ts';
 import { addWarnings, sendJson, wantsPretty } from './respond.ts';
@@ -79,9 +81,11 @@ async function serveScale(
 ): Promise<void> {
   const { response, request, query } = exchange;
   const pretty = wantsPretty(request, query);
+  const view = viewOf(api, exchange, resource);
+  const renderScale = (scale: Scale): object => renderMade(view, scalePrinter, scale as unknown as AnyObject);
   if (info.verb === 'get') {
     const state = stateOf(api, resource, namespace, name);
-    sendJson(response, 200, scaleOf(resource, objectOf(resource, state)), { pretty });
+    sendJson(response, 200, renderScale(scaleOf(resource, objectOf(resource, state))), { pretty });
     return;
   }
   const call = callOf(exchange);
@@ -103,7 +107,7 @@ async function serveScale(
   const result = updateScale(api.env, resource, namespace, name, change, call);
   await result.durable;
   addWarnings(response, call.warnings);
-  sendJson(response, 200, scaleOf(resource, objectOf(resource, result.state)), { pretty });
+  sendJson(response, 200, renderScale(scaleOf(resource, objectOf(resource, result.state))), { pretty });
 }
 
 /** POST of a Binding, on the pod or on the old `bindings` resource (then `name` is the object's). */

@@ -1,10 +1,10 @@
-import { type DeleteOptions, failure, type KubeObject, type Status, StatusError, statusErrors } from '@weft/kube';
+import { type KubeObject, statusErrors } from '@weft/kube';
+import { errorMessage } from '@weft/plan';
 import { applyObject } from '../apply/apply.ts';
-import { type Call, type Result } from '../registry/context.ts';
+import type { Call, Result } from '../registry/context.ts';
 import { createObject } from '../registry/create.ts';
 import { type BodyType, bodyTypeOf, decodeObject, type FieldValidation } from '../registry/decode.ts';
-import { deleteObject } from '../registry/delete.ts';
-import { listObjects, selectStates } from '../registry/list.ts';
+import { listObjects } from '../registry/list.ts';
 import { patchObject, patchType } from '../registry/patch.ts';
 import type { Resource } from '../registry/resource.ts';
 import { parseSelection } from '../registry/select.ts';
@@ -16,7 +16,6 @@ import { decodeBody, parseYamlBody, readBody } from './body.ts';
 import { mediaType, negotiateForm } from './negotiate.ts';
 import { type IncludeObject, renderList, renderObject, type View } from './render.ts';
 import { addWarnings, sendChunks, sendJson, wantsPretty } from './respond.ts';
-import { clone, isRecord } from '../registry/json.ts';
 
 /** The current state of an object. Throws 404. */
 export function stateOf(api: Api, resource: Resource, namespace: string | undefined, name: string): Stored {
@@ -193,114 +192,8 @@ export async function servePatch(
   try {
     patch = JSON.parse(body.toString()) as unknown;
   } catch (error) {
-    throw statusErrors.badRequest(`error decoding patch: ${String(error)}`);
+    throw statusErrors.badRequest(`error decoding patch: ${errorMessage(error)}`);
   }
   const result = patchObject(api.env, resource, { namespace, name, part, type, patch }, call);
   await sendResult(api, exchange, resource, result, call);
-}
-
-/** Reads DeleteOptions from the body or else from the query. */
-async function deleteOptions(exchange: Exchange): Promise<DeleteOptions> {
-  const body = await readBody(exchange.request);
-  if (body.length > 0) {
-    const { value } = await decodeBody(body, exchange.request.headers['content-type']);
-    if (!isRecord(value)) throw statusErrors.badRequest('the body of a DELETE must be DeleteOptions');
-    return value as DeleteOptions;
-  }
-  const { query } = exchange;
-  const grace = query.get('gracePeriodSeconds');
-  const policy = query.get('propagationPolicy') as NonNullable<DeleteOptions['propagationPolicy']> | null;
-  const orphan = query.get('orphanDependents');
-  return {
-    ...(grace === null ? {} : { gracePeriodSeconds: Number(grace) }),
-    ...(policy === null ? {} : { propagationPolicy: policy }),
-    ...(orphan === null ? {} : { orphanDependents: orphan === 'true' }),
-  };
-}
-
-function checkDeleteOptions(options: DeleteOptions): void {
-  const { gracePeriodSeconds: grace, propagationPolicy: policy, orphanDependents } = options;
-  const refuse = (field: string, message: string): never => {
-    throw new StatusError(
-      failure('Invalid', `DeleteOptions.meta.k8s.io "" is invalid: ${field}: ${message}`, {
-        group: 'meta.k8s.io',
-        kind: 'DeleteOptions',
-        causes: [{ reason: 'FieldValueInvalid', field, message }],
-      }),
-    );
-  };
-  if (grace !== undefined && grace !== null && !Number.isInteger(grace)) {
-    refuse('gracePeriodSeconds', `Invalid value: ${JSON.stringify(grace)}: must be an integer`);
-  }
-  if (policy && !['Orphan', 'Background', 'Foreground'].includes(policy)) {
-    refuse(
-      'propagationPolicy',
-      `Unsupported value: "${policy}": supported values: "Foreground", "Background", "Orphan"`,
-    );
-  }
-  if (policy && orphanDependents !== undefined && orphanDependents !== null) {
-    refuse(
-      'propagationPolicy',
-      'Invalid value: "' + policy + '": orphanDependents and deletionPropagation cannot be both set',
-    );
-  }
-}
-
-export async function serveDelete(
-  api: Api,
-  exchange: Exchange,
-  resource: Resource,
-  namespace: string | undefined,
-  name: string,
-): Promise<void> {
-  const options = await deleteOptions(exchange);
-  checkDeleteOptions(options);
-  const call = withDryRun(callOf(exchange), options);
-  const result = deleteObject(api.env, resource, namespace, name, options, call);
-  await result.durable;
-  addWarnings(exchange.response, call.warnings);
-  if (!result.deleted) {
-    sendState(exchange, viewOf(api, exchange, resource), 200, result.state);
-    return;
-  }
-  const { group, plural } = resource.api;
-  const status: Status = {
-    kind: 'Status',
-    apiVersion: 'v1',
-    metadata: {},
-    status: 'Success',
-    details: {
-      name,
-      ...(group === '' ? {} : { group }),
-      kind: plural,
-      uid: result.state.object.metadata.uid ?? '',
-    },
-  };
-  sendJson(exchange.response, 200, status, { pretty: wantsPretty(exchange.request, exchange.query) });
-}
-
-function withDryRun(call: Call, options: DeleteOptions): Call {
-  return options.dryRun?.includes('All') === true ? { ...call, dryRun: true } : call;
-}
-
-export async function serveDeleteCollection(
-  api: Api,
-  exchange: Exchange,
-  resource: Resource,
-  namespace: string | undefined,
-): Promise<void> {
-  const options = await deleteOptions(exchange);
-  checkDeleteOptions(options);
-  const call = withDryRun(callOf(exchange), options);
-  const selection = parseSelection(resource, namespace, exchange.query);
-  const states = selectStates(api.env.store.collection(resource.storage), selection);
-  const done: Promise<void>[] = [];
-  for (const state of states) {
-    const { metadata } = state.object;
-    const own = clone(options);
-    done.push(deleteObject(api.env, resource, metadata.namespace, metadata.name, own, call).durable);
-  }
-  await Promise.all(done);
-  const view = viewOf(api, exchange, resource);
-  await sendChunks(exchange.response, renderList(view, states, { resourceVersion: String(api.env.store.rv) }));
 }

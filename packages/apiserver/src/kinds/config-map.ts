@@ -42,7 +42,8 @@ function validate(map: ConfigMap): FieldError[] {
     ...Object.keys(map.binaryData ?? {})
       .filter((key) => Object.hasOwn(map.data ?? {}, key))
       .map((key) => invalid('data', key, 'duplicate of key present in binaryData')),
-    ...checkSize('', text + base64Size(map.binaryData)),
+    // The object itself has no field; Kubernetes prints an empty path like this.
+    ...checkSize('[]', text + base64Size(map.binaryData)),
   ];
 }
 

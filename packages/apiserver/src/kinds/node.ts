@@ -10,7 +10,7 @@ const EFFECTS = ['NoExecute', 'NoSchedule', 'PreferNoSchedule'];
 function defaults(node: Node): void {
   const spec = (node.spec ??= {});
   // podCIDR is the first of podCIDRs; writers of either form are served.
-  if (spec.podCIDR && !spec.podCIDRs?.length) spec.podCIDRs = [spec.podCIDR];
+  if (spec.podCIDR && spec.podCIDRs?.[0] !== spec.podCIDR) spec.podCIDRs = [spec.podCIDR];
   else if (!spec.podCIDR && spec.podCIDRs?.[0]) spec.podCIDR = spec.podCIDRs[0];
   if (node.status?.capacity && !node.status.allocatable) node.status.allocatable = { ...node.status.capacity };
 }

@@ -19,9 +19,9 @@ function defaults(secret: Secret): void {
   secret.type ||= 'Opaque';
   // stringData is for writing only: it never comes back.
   if (secret.stringData) {
-    const data = { ...secret.data };
-    for (const [key, value] of Object.entries(secret.stringData)) data[key] = Buffer.from(value).toString('base64');
-    secret.data = data;
+    const data = new Map(Object.entries(secret.data ?? {}));
+    for (const [key, value] of Object.entries(secret.stringData)) data.set(key, Buffer.from(value).toString('base64'));
+    secret.data = Object.fromEntries(data);
   }
   delete secret.stringData;
 }

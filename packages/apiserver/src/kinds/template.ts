@@ -43,14 +43,13 @@ export function validateSelector(
   selector: LabelSelector | undefined,
   template: PodTemplateSpec | undefined,
 ): FieldError[] {
-  if (!selector) return [required('spec.selector')];
+  const labels = template?.metadata?.labels ?? {};
+  const mismatch = invalid('spec.template.metadata.labels', labels, '`selector` does not match template `labels`');
+  if (!selector) return [required('spec.selector'), mismatch];
   const errors = checkLabelSelector('spec.selector', selector);
   if (Object.keys(selector.matchLabels ?? {}).length + (selector.matchExpressions?.length ?? 0) === 0) {
     return [...errors, invalid('spec.selector', selector, `empty selector is invalid for ${kind}`)];
   }
-  const labels = template?.metadata?.labels ?? {};
-  if (errors.length === 0 && !matchLabelSelector(selector, labels)) {
-    errors.push(invalid('spec.template.metadata.labels', labels, '`selector` does not match template `labels`'));
-  }
+  if (errors.length === 0 && !matchLabelSelector(selector, labels)) errors.push(mismatch);
   return errors;
 }

@@ -86,6 +86,13 @@ export function parseVersion(text: string | null): number | undefined {
   return rv;
 }
 
+/** Reads a number of a query; 0 when it is not there. Throws 400 for anything but a number. */
+export function parseInteger(text: string | null): number {
+  if (text === null || text === '') return 0;
+  if (/^[+-]?\d+$/.test(text)) return Number(text);
+  throw statusErrors.badRequest(`strconv.ParseInt: parsing "${text}": invalid syntax`);
+}
+
 /** The answer to a version from the future: the store was replaced, or the client is confused. */
 function versionTooLarge(asked: number, current: number): StatusError {
   return new StatusError(
@@ -117,7 +124,10 @@ export function listObjects(
   query: URLSearchParams,
 ): ListPage {
   const collection = env.store.collection(resource.storage);
-  const limit = Number(query.get('limit') ?? 0) || 0;
+  const limit = parseInteger(query.get('limit'));
+  if (query.get('sendInitialEvents')) {
+    throw invalidOption('sendInitialEvents', 'Forbidden: sendInitialEvents is forbidden for list');
+  }
   const token = query.get('continue');
   if (token) return pages.next(token, limit);
   const asked = parseVersion(query.get('resourceVersion'));

@@ -1,11 +1,9 @@
 import {
-  failure,
   type FieldRequirement,
   type LabelRequirement,
   matchRequirements,
   parseFieldSelector,
   parseLabelSelector,
-  StatusError,
   statusErrors,
 } from '@weft/kube';
 import { errorMessage } from '@weft/plan';
@@ -42,15 +40,7 @@ export function parseSelection(resource: Resource, namespace: string | undefined
       path === 'metadata.name' ||
       (path === 'metadata.namespace' && resource.api.namespaced) ||
       Object.hasOwn(selectableFields, path);
-    if (!known) {
-      const { group, version, plural } = resource.api;
-      throw new StatusError(
-        failure(
-          'BadRequest',
-          `Unable to find "${group === '' ? '/' : `${group}/`}${version}, Resource=${plural}" that match label selector "${labelText}", field selector "${fieldText}": field label not supported: ${path}`,
-        ),
-      );
-    }
+    if (!known) throw statusErrors.badRequest(unknownField(resource, path));
   }
   const read = (state: Stored, path: string): string => {
     if (path === 'metadata.name') return state.key.slice(state.key.indexOf('/') + 1);
@@ -68,4 +58,12 @@ export function parseSelection(resource: Resource, namespace: string | undefined
       fields.every((f) => (read(state, f.path) === f.value) === (f.operator === '=')) &&
       (labels.length === 0 || matchRequirements(labels, state.object.metadata.labels)),
   };
+}
+
+/** Kinds that know fields of their own refuse another one in other words than those that know none. */
+function unknownField(resource: Resource, path: string): string {
+  const ownFields = resource.custom !== undefined || Object.keys(resource.strategy.selectableFields ?? {}).length > 0;
+  return ownFields
+    ? `field label not supported: ${path}`
+    : `"${path}" is not a known field selector: only "metadata.name", "metadata.namespace"`;
 }

@@ -115,17 +115,21 @@ export function updateObject(env: Env, resource: Resource, request: UpdateReques
       durable: NOTHING_TO_SYNC,
     };
   }
-  if (isFinished(target, next)) {
-    // The last finalizer is gone: this write is the deletion.
+  // The last finalizer is gone: this write is the deletion.
+  const deleted = isFinished(target, next);
+  const change = { collection: target.storage, key };
+  try {
     const { states, durable } = commit(env, [
-      { collection: target.storage, key, object: next },
-      { collection: target.storage, key, object: undefined },
+      { ...change, object: next },
+      ...(deleted ? [{ ...change, object: undefined }] : []),
     ]);
-    strategy.release?.(next);
-    return { state: states[0] as Stored, created: false, deleted: true, durable };
+    if (deleted) strategy.release?.(next);
+    return { state: states[0] as Stored, created: false, deleted, durable };
+  } catch (error) {
+    // The old state stays, and with it all that it holds; what only the new one wanted is free again.
+    if (part === 'all') strategy.allocate?.(clone(old), next, ctx);
+    throw error;
   }
-  const { states, durable } = commit(env, [{ collection: target.storage, key, object: next }]);
-  return { state: states[0] as Stored, created: false, deleted: false, durable };
 }
 
 /** True when an object that is being deleted has nothing left to wait for. */

@@ -12,6 +12,9 @@ import * as workloads from './workloads.ts';
 
 const plain = printer(name, age);
 
+/** The table of the subresource `scale`. */
+export const scalePrinter: Pick<KindStrategy, 'columns' | 'cells'> = workloads.scales as Printer;
+
 /** By `group/plural`; kinds that are not here show name and age. */
 const printers: Readonly<Record<string, unknown>> = {
   '/configmaps': config.configMaps,

@@ -1,4 +1,4 @@
-import type { CronJob, DaemonSet, Deployment, Job, KubeObject, ReplicaSet, StatefulSet } from '@weft/kube';
+import type { CronJob, DaemonSet, Deployment, Job, KubeObject, ReplicaSet, Scale, StatefulSet } from '@weft/kube';
 import { ageOf, humanDuration } from './age.ts';
 import {
   age,
@@ -154,4 +154,11 @@ export const podTemplates = printer<PodTemplate>(
   name,
   ...templateParts<PodTemplate>((t) => t.template?.spec).map((p) => ({ ...p, column: { ...p.column, priority: 0 } })),
   part('Pod Labels', (t) => labelsText(t.template?.metadata?.labels), {}, 'Labels of the pods'),
+);
+
+export const scales = printer<Scale & KubeObject>(
+  name,
+  part('Desired', (s) => s.spec?.replicas ?? 0, integer, 'Replicas that are wanted'),
+  part('Available', (s) => s.status?.replicas ?? 0, integer, 'Replicas that there are'),
+  age,
 );

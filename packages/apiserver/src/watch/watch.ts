@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { failure, type Status } from '@weft/kube';
 import type { Env } from '../registry/context.ts';
-import { invalidOption, parseVersion, selectStates } from '../registry/list.ts';
+import { invalidOption, parseInteger, parseVersion, selectStates } from '../registry/list.ts';
 import type { Selection } from '../registry/select.ts';
 import { isTrue } from '../http/request-info.ts';
 import { renderEventObject, type View, viewKey } from '../http/render.ts';
@@ -90,7 +90,7 @@ export class Watch {
     const initial = isTrue(query.get('sendInitialEvents'));
     const bookmarks = isTrue(query.get('allowWatchBookmarks'));
     checkOptions(query, initial, bookmarks);
-    const timeout = Number(query.get('timeoutSeconds') ?? 0) || DEFAULT_TIMEOUT_S;
+    const timeout = parseTimeout(query.get('timeoutSeconds'));
     const watch = new Watch(env, watches, response, view, selection, bookmarks);
     response.writeHead(200, { 'Content-Type': 'application/json', 'Cache-Control': 'no-cache, private' });
     response.flushHeaders();
@@ -200,6 +200,13 @@ export class Watch {
 }
 
 const LINE_END = Buffer.from('}\n');
+/** The longest time that a timer of Node can wait; a longer one would end at once. */
+const MAX_TIMEOUT_S = 2_147_483;
+
+function parseTimeout(text: string | null): number {
+  const seconds = parseInteger(text);
+  return seconds <= 0 ? DEFAULT_TIMEOUT_S : Math.min(seconds, MAX_TIMEOUT_S);
+}
 
 function checkOptions(query: URLSearchParams, initial: boolean, bookmarks: boolean): void {
   const match = query.get('resourceVersionMatch');

@@ -138,6 +138,79 @@ describe('server-side apply', () => {
     ]);
   });
 
+  it('refuses list items that cannot be told apart, and loses none of them', async () => {
+    const service = (ports: object[]): object => ({
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'twice' },
+      spec: { ports },
+    });
+    const path = '/api/v1/namespaces/default/services/twice';
+    const why = 'failed to create typed patch object (default/twice; /v1, Kind=Service): ';
+    const twice = await apply(
+      path,
+      service([
+        { name: 'a', port: 80 },
+        { name: 'b', port: 80, protocol: 'TCP' },
+        { name: 'c', port: 80, protocol: 'UDP' },
+      ]),
+    );
+    expect([twice.code, twice.body.message]).toEqual([
+      500,
+      `${why}.spec.ports: duplicate entries for key [port=80,protocol="TCP"]`,
+    ]);
+    const nameless = await apply(path, service([{ name: 'a' }, { name: 'b' }]));
+    expect(nameless.body.message).toBe(
+      `${why}errors:${[0, 1].map((i) => `\n  .spec.ports: element ${i}: associative list with keys has an element that omits key field "port" (and doesn't have default value)`).join('')}`,
+    );
+    expect((await server.get(path)).code).toBe(404);
+    expect(
+      (
+        await apply(
+          path,
+          service([
+            { name: 'a', port: 80 },
+            { name: 'c', port: 80, protocol: 'UDP' },
+          ]),
+        )
+      ).code,
+    ).toBe(201);
+  });
+
+  it('keeps keys that mean something to JavaScript', async () => {
+    const data = (more: object): object =>
+      JSON.parse(JSON.stringify(configMap('odd')).replace('"data":{}', `"data":${JSON.stringify(more)}`)) as object;
+    const odd = (value: string): object => JSON.parse(`{"__proto__":"${value}","constructor":"${value}"}`) as object;
+    await apply(`${MAPS}/odd`, data(odd('1')));
+    await apply(`${MAPS}/odd`, data({ b: '2' }), 'bob');
+    const kept = async (more: object): Promise<unknown> =>
+      Object.entries((await apply(`${MAPS}/odd`, data(more))).body.data as object).sort();
+    expect(await kept(odd('3'))).toEqual([
+      ['__proto__', '3'],
+      ['b', '2'],
+      ['constructor', '3'],
+    ]);
+    // Marking an object for deletion copies it.
+    await server.patch(`${MAPS}/odd`, { metadata: { finalizers: ['weft.test/hold'] } });
+    await server.delete(`${MAPS}/odd`);
+    expect(Object.keys((await server.get(`${MAPS}/odd`)).body.data as object).sort()).toEqual([
+      '__proto__',
+      'b',
+      'constructor',
+    ]);
+    expect(await kept({})).toEqual([['b', '2']]);
+    await server.patch(`${MAPS}/odd`, { metadata: { finalizers: null } });
+    await server.post('/api/v1/namespaces/default/secrets', {
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: 'odd' },
+      stringData: odd('1'),
+    });
+    expect(Object.keys((await server.get('/api/v1/namespaces/default/secrets/odd')).body.data as object)).toHaveLength(
+      2,
+    );
+  });
+
   it('shows what it would do in a dry run', async () => {
     const { code } = await server.patch(`${MAPS}/a11?fieldManager=x&dryRun=All`, configMap('a11'), 'apply');
     expect(code).toBe(201);

@@ -32,7 +32,7 @@ describe('ConfigMap', () => {
       'data: Invalid value: "a": duplicate of key present in binaryData',
     ]);
     expect(errorsOf(id, { metadata: { name: 'c' }, data: { a: 'x'.repeat(1024 * 1024 + 1) } })).toEqual([
-      ': Too long: may not be more than 1048576 bytes',
+      '[]: Too long: may not be more than 1048576 bytes',
     ]);
   });
 
@@ -99,7 +99,12 @@ describe('Node', () => {
   it('keeps its pod range, once it has one', () => {
     const old = accepted<Node>(id, { metadata: { name: 'n' }, spec: { podCIDR: '10.244.1.0/24' } });
     expect(old.spec?.podCIDRs).toEqual(['10.244.1.0/24']);
-    expect(changed(id, old, (n) => Object.assign(n, { spec: { podCIDR: '10.244.2.0/24' } }))).toEqual([
+    for (const spec of [{ podCIDR: '10.244.2.0/24' }, { ...old.spec, podCIDR: '10.244.2.0/24' }]) {
+      expect(changed(id, old, (n) => Object.assign(n, { spec }))).toEqual([
+        'spec.podCIDRs: Forbidden: node updates may not change podCIDR except from "" to valid',
+      ]);
+    }
+    expect(changed(id, old, (n) => Object.assign(n, { spec: { podCIDRs: ['10.244.2.0/24'] } }))).toEqual([
       'spec.podCIDRs: Forbidden: node updates may not change podCIDR except from "" to valid',
     ]);
   });

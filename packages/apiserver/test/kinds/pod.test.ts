@@ -269,7 +269,12 @@ describe('validation', () => {
     [
       'dns policy',
       pod({ dnsPolicy: 'None' }),
-      ['spec.dnsConfig: Required value: must provide at least one DNS nameserver when `dnsPolicy` is None'],
+      ['spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None'],
+    ],
+    [
+      'dns policy without a server',
+      pod({ dnsPolicy: 'None', dnsConfig: {} }),
+      ['spec.dnsConfig.nameservers: Required value: must provide at least one DNS nameserver when `dnsPolicy` is None'],
     ],
     [
       'nameservers',

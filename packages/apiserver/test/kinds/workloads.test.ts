@@ -52,7 +52,14 @@ describe('Deployment', () => {
         'spec.template.metadata.labels: Invalid value: map[string]string{"app":"api"}: `selector` does not match template `labels`',
       ],
     ],
-    ['no selector', body({ selector: undefined }), ['spec.selector: Required value']],
+    [
+      'no selector',
+      body({ selector: undefined }),
+      [
+        'spec.selector: Required value',
+        'spec.template.metadata.labels: Invalid value: map[string]string{"app":"web"}: `selector` does not match template `labels`',
+      ],
+    ],
     [
       'empty selector',
       body({ selector: {} }),

@@ -71,16 +71,29 @@ describe('list', () => {
     expect(await names('fieldSelector=spec.nodeName%3Dn2', '/api/v1/pods')).toEqual(['p2']);
     expect(await names('fieldSelector=metadata.name%3Dp1', '/api/v1/pods')).toEqual(['p1']);
     const { code, body } = await server.get(`${PODS}?fieldSelector=spec.foo%3Dx`);
-    expect([code, body.message]).toEqual([
-      400,
-      'Unable to find "/v1, Resource=pods" that match label selector "", field selector "spec.foo=x": field label not supported: spec.foo',
-    ]);
+    // kubectl puts what it was looking for in front.
+    expect([code, body.message]).toEqual([400, 'field label not supported: spec.foo']);
+    expect((await server.get(`${MAPS}?fieldSelector=data.a%3Dx`)).body.message).toBe(
+      '"data.a" is not a known field selector: only "metadata.name", "metadata.namespace"',
+    );
   });
 
   it('refuses a selector it cannot read', async () => {
     const { code, body } = await server.get(`${MAPS}?labelSelector=${encodeURIComponent('a in (')}`);
     expect([code, body.reason]).toEqual([400, 'BadRequest']);
     expect(body.message).toMatch(/^unable to parse requirement: /);
+  });
+
+  it.each([
+    ['limit=x', 400, 'strconv.ParseInt: parsing "x": invalid syntax'],
+    ['sendInitialEvents=true', 422, 'sendInitialEvents is forbidden for list'],
+    ['limit=-1', 200, undefined],
+  ])('checks its options: %s', async (query, code, message) => {
+    const answer = await server.get(`${MAPS}?${query}`);
+    expect([answer.code, answer.body.message]).toEqual([
+      code,
+      message === undefined ? undefined : expect.stringContaining(message),
+    ]);
   });
 
   it('does not answer from the future, and not from the past when asked for exactly that', async () => {

@@ -138,6 +138,18 @@ describe('create', () => {
 });
 
 describe('update', () => {
+  it.each([
+    ['PUT', MAPS],
+    ['PATCH', MAPS],
+    ['POST', `${MAPS}/named`],
+    ['OPTIONS', MAPS],
+    ['TRACE', `${MAPS}/named`],
+  ])('does not allow %s of %s', async (method, path) => {
+    const { code, body } = await server.call(method, path, configMap('named'));
+    expect([code, body.reason]).toEqual([405, 'MethodNotAllowed']);
+    expect((await server.get(`${MAPS}/named`)).code).toBe(404);
+  });
+
   it('refuses a version that is not the last one', async () => {
     const { body } = await server.post(MAPS, configMap('u1'));
     expect((await server.put(`${MAPS}/u1`, { ...body, data: { a: '1' } })).code).toBe(200);
@@ -301,7 +313,7 @@ describe('namespaces', () => {
     while (condition === '') {
       condition = (await server.get(inside)).body.status.conditions?.map((c: Parsed) => c.message).join('; ') ?? '';
     }
-    expect(condition).toContain('configmaps has 1 resource instances');
+    expect(condition).toContain('configmaps. has 1 resource instances');
     expect(condition).toContain('weft.test/hold in 1 resource instances');
     await server.patch(`${inside}/configmaps/held`, { metadata: { finalizers: null } });
     while ((await server.get(inside)).code !== 404) await new Promise((resolve) => setTimeout(resolve, 20));
@@ -320,6 +332,25 @@ describe('defaults of a cluster', () => {
     expect(endpoints.body.subsets[0]?.addresses).toEqual([{ ip: '192.0.2.1' }]);
     const slice = await server.get('/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes');
     expect(slice.body).toMatchObject({ addressType: 'IPv4', endpoints: [{ addresses: ['192.0.2.1'] }] });
+  });
+
+  it.each([
+    '/api/v1/namespaces/default/services/kubernetes',
+    '/api/v1/namespaces/default/endpoints/kubernetes',
+    '/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes',
+    '/api/v1/namespaces/kube-node-lease',
+  ])('makes anew what somebody deletes: %s', async (path) => {
+    const { spec, subsets, endpoints, metadata } = (await server.get(path)).body;
+    expect((await server.delete(path)).code).toBe(200);
+    let again = await server.get(path);
+    while (again.code !== 200 || again.body.metadata.uid === metadata.uid) again = await server.get(path);
+    expect([again.body.spec, again.body.subsets, again.body.endpoints]).toEqual([spec, subsets, endpoints]);
+  });
+
+  it('brings the endpoint of the Service kubernetes back to its address', async () => {
+    const path = '/api/v1/namespaces/default/endpoints/kubernetes';
+    await server.patch(path, { subsets: null });
+    while ((await server.get(path)).body.subsets === undefined) await new Promise((resolve) => setImmediate(resolve));
   });
 
   it('is the same after a restart', async () => {

@@ -29,6 +29,11 @@ describe('scale', () => {
     expect((await server.get(`${DEPLOYMENTS}/s1`)).body.spec.replicas).toBe(6);
     const stale = await server.put(`${DEPLOYMENTS}/s1/scale`, body);
     expect([stale.code, stale.body.reason]).toEqual([409, 'Conflict']);
+    const table = await server.get(`${DEPLOYMENTS}/s1/scale`, {
+      accept: 'application/json;as=Table;v=v1;g=meta.k8s.io',
+    });
+    expect(table.body.columnDefinitions.map((c: Parsed) => c.name)).toEqual(['Name', 'Desired', 'Available', 'Age']);
+    expect(table.body.rows[0].cells.slice(0, 3)).toEqual(['s1', 6, 0]);
     const negative = await server.patch(`${DEPLOYMENTS}/s1/scale`, { spec: { replicas: -1 } });
     expect([negative.code, negative.body.message]).toEqual([
       422,
@@ -235,8 +240,10 @@ describe('discovery', () => {
     for (const path of ['/healthz', '/livez', '/readyz']) expect((await server.get(path)).text).toBe('ok');
     expect((await server.get('/readyz?verbose')).text).toContain('[+]ping ok');
     expect((await server.get('/version')).body.gitVersion).toMatch(/^v1\.33\.\d+\+weft$/);
+    await server.get('/apis/made.up/v1/inventions');
     const { text } = await server.get('/metrics');
     expect(text).toContain('apiserver_request_total{');
+    expect(text).not.toContain('inventions');
     expect(text).toContain('apiserver_request_duration_seconds_bucket{');
   });
 });

@@ -128,6 +128,18 @@ describe('watch', () => {
     expect(await watch.next()).toBeUndefined();
   });
 
+  it('takes any number of seconds, and nothing else', async () => {
+    const path = `${MAPS}?watch=true&resourceVersion=${await currentVersion()}&timeoutSeconds=`;
+    const long = await server.watch(`${path}99999999999`);
+    // A timer that cannot wait so long would have ended the watch by now.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await server.post(MAPS, configMap('much-later'));
+    expect(await long.names(1)).toEqual(['ADDED much-later']);
+    long.close();
+    const { code, body } = await server.get(`${path}soon`);
+    expect([code, body.message]).toEqual([400, 'strconv.ParseInt: parsing "soon": invalid syntax']);
+  });
+
   it('watches as tables, with the columns in the first event only', async () => {
     const watch = await server.watch(`${MAPS}?watch=true&resourceVersion=${await currentVersion()}`, { accept: TABLE });
     await server.post(MAPS, configMap('t1', { a: 'b' }));

@@ -4,7 +4,7 @@ import { createStreamingHandler, startApiServer } from '@weft/apiserver';
 import { startControllers } from '@weft/controllers';
 import { KubeClient } from '@weft/kube';
 import { loadCluster, nodeDirs, UNDERLAY_API_PORT, underlayAddresses } from '@weft/lab';
-import { startWorkloads } from '@weft/lab/controllers';
+import { notEnforcedInLab, startWorkloads } from '@weft/lab/controllers';
 import { type Logger, Metrics } from '@weft/plan';
 import { hostContext, runDaemon } from '../context.ts';
 import { contextName } from './kubeconfig.ts';
@@ -43,7 +43,12 @@ async function startControlPlane(name: string, stop: AbortSignal, log: Logger): 
     userAgent: `weft-controllers/${path.basename(paths.stateDir)}`,
   });
   const common = { client, log, metrics, signal: stop };
-  await startControllers({ ...common, clusterCidrs: [config.podCidr], nodeCidrMaskSize: config.nodeCidrMaskSize });
+  await startControllers({
+    ...common,
+    clusterCidrs: [config.podCidr],
+    nodeCidrMaskSize: config.nodeCidrMaskSize,
+    notEnforced: notEnforcedInLab,
+  });
   await startWorkloads(common);
   stop.addEventListener('abort', () => {
     client.close();

@@ -1,7 +1,7 @@
 import { NlReader } from '../netlink/wire.ts';
 import { readData } from './data.ts';
 import * as T from './expr-tables.ts';
-import type { CmpOp, CtKey, Expr, FibFlag, MetaKey, PayloadBase } from './types.ts';
+import type { CmpOp, CtKey, Expr, FibFlag, MetaKey, PayloadBase } from './expr-types.ts';
 
 /** Attributes of one expression by number. */
 class Attrs {

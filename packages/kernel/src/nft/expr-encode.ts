@@ -2,7 +2,7 @@ import type { NlWriter } from '../netlink/wire.ts';
 import { FAMILIES } from './constants.ts';
 import { putValue, putVerdict } from './data.ts';
 import * as T from './expr-tables.ts';
-import type { Expr } from './types.ts';
+import type { Expr } from './expr-types.ts';
 
 const EXPR_NAME = 1;
 const EXPR_DATA = 2;

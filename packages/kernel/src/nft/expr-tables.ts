@@ -1,4 +1,4 @@
-import type { CmpOp, CtKey, FibFlag, MetaKey, NatFlag, PayloadBase } from './types.ts';
+import type { CmpOp, CtKey, FibFlag, MetaKey, NatFlag, PayloadBase } from './expr-types.ts';
 
 /** Names in the order of the kernel's enumerations. */
 export const META_KEYS: readonly MetaKey[] = [

@@ -1,4 +1,5 @@
-import type { CmpOp, CtKey, Expr, FibFlag, MetaKey, NatFlag, PayloadBase, Register, Verdict } from './types.ts';
+import type { CmpOp, CtKey, Expr, FibFlag, MetaKey, NatFlag, PayloadBase, Register } from './expr-types.ts';
+import type { Verdict } from './types.ts';
 
 type Of<T extends Expr['type']> = Extract<Expr, { type: T }>;
 type Args<T extends Expr['type']> = Omit<Of<T>, 'type'>;

@@ -1,5 +1,5 @@
 import { EMSGSIZE, errnoName } from '../errno.ts';
-import { KernelError } from '../errors.ts';
+import { combineErrors, KernelError } from '../errors.ts';
 import * as C from '../netlink/constants.ts';
 import { type NlFailure, NlSocket } from '../netlink/socket.ts';
 import { type NlMessage, NlReader, NlWriter } from '../netlink/wire.ts';
@@ -244,16 +244,7 @@ function toError(failures: readonly NlFailure[], labels: readonly NftLabel[], w:
       ...hint(errnoName(failure.errno), label.operation),
     });
   });
-  const first = errors[0] as KernelError;
-  if (errors.length === 1) return first;
-  return new KernelError({
-    errno: first.errno,
-    operation: first.operation,
-    object: first.object,
-    ...(first.extack === undefined ? {} : { extack: first.extack }),
-    ...(first.hint === undefined ? {} : { hint: first.hint }),
-    errors,
-  });
+  return combineErrors(errors);
 }
 
 function hint(code: string, operation: string): { readonly hint?: string } {

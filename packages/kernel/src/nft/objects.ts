@@ -16,11 +16,11 @@ import {
 import { entryText, readUserdata, textEntry } from './data.ts';
 import { readExprs } from './expr-decode.ts';
 import { putExpr, putExprs } from './expr-encode.ts';
+import type { Expr } from './expr-types.ts';
 import type {
   ChainRef,
   ChainSpec,
   DataType,
-  Expr,
   HookName,
   ListedChain,
   ListedRule,

@@ -1,14 +1,14 @@
-import { EINTR, ENODEV } from '../errno.ts';
-import { isKernelError, KernelError } from '../errors.ts';
+import { EINTR, ENODEV, errnoName } from '../errno.ts';
+import { combineErrors, isKernelError, KernelError } from '../errors.ts';
 import * as C from '../netlink/constants.ts';
 import { subscribeNetlink } from '../netlink/events.ts';
-import { type NlFailure, NlSocket } from '../netlink/socket.ts';
+import { NlSocket } from '../netlink/socket.ts';
 import { type NlMessage, NlWriter } from '../netlink/wire.ts';
-import { errnoName } from '../errno.ts';
 import type { NetNs } from '../sys/netns.ts';
 import { decodeAddress, encodeAddressDump, RTM_GETADDR, RTM_NEWADDR } from './address.ts';
 import { type MissingOk, RtBatch, type RtLabel } from './batch.ts';
 import { decodeEvent, GROUPS } from './events.ts';
+import { named, toError, toErrors } from './failures.ts';
 import { afterCreation, decodeLink, encodeLinkDump, encodeLinkRef, RTM_GETLINK, RTM_NEWLINK } from './link.ts';
 import {
   decodeFdb,
@@ -78,7 +78,7 @@ export class Rtnl {
     if (b.parts.length > 1) return this.#runParts(b);
     return this.#socket.request(part.writer, { slow: b.slow }).then((result) => {
       const errors = toErrors(result.failures, part.labels);
-      if (errors.length > 0) throw combine(errors);
+      if (errors.length > 0) throw combineErrors(errors);
     }, named(part.labels));
   }
 
@@ -89,7 +89,7 @@ export class Rtnl {
       errors.push(...toErrors(result.failures, part.labels));
       await new Promise((resolve) => setImmediate(resolve));
     }
-    if (errors.length > 0) throw combine(errors);
+    if (errors.length > 0) throw combineErrors(errors);
   }
 
   #one(build: (b: RtBatch) => void): Promise<void> {
@@ -336,49 +336,4 @@ export class Rtnl {
       onLost,
     });
   }
-}
-
-function toError(failure: NlFailure, label: RtLabel): KernelError {
-  return new KernelError({
-    errno: failure.errno,
-    operation: label.operation,
-    object: label.object(),
-    ...(failure.extack === undefined ? {} : { extack: failure.extack }),
-  });
-}
-
-function toErrors(failures: readonly NlFailure[], labels: readonly RtLabel[]): KernelError[] {
-  const errors: KernelError[] = [];
-  for (const failure of failures) {
-    const label = labels[failure.index];
-    if (label === undefined || label.ignore?.includes(errnoName(failure.errno)) === true) continue;
-    errors.push(toError(failure, label));
-  }
-  return errors;
-}
-
-function combine(errors: readonly KernelError[]): KernelError {
-  const first = errors[0] as KernelError;
-  if (errors.length === 1) return first;
-  return new KernelError({
-    errno: first.errno,
-    operation: first.operation,
-    object: first.object,
-    ...(first.extack === undefined ? {} : { extack: first.extack }),
-    errors,
-  });
-}
-
-/** Gives an error of the socket itself the name of what was being done. */
-function named(labels: readonly RtLabel[]): (error: unknown) => never {
-  return (error) => {
-    const label = labels[0];
-    if (!(error instanceof KernelError) || label === undefined) throw error;
-    throw new KernelError({
-      errno: error.errno,
-      operation: label.operation,
-      object: label.object(),
-      ...(error.hint === undefined ? {} : { hint: error.hint }),
-    });
-  };
 }

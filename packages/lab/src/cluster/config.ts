@@ -126,6 +126,13 @@ export function resolveConfig(
       hint: 'choose vxlan or host-gw',
     });
   }
+  if (backend === 'host-gw' && subnets > 1 && nodes > 1) {
+    throw new WeftError({
+      code: 'BACKEND_NEEDS_ONE_SUBNET',
+      message: '--backend host-gw needs all nodes in one subnet: with --subnets 2 a router is between them',
+      hint: 'use --backend vxlan, which works across routers, or --subnets 1',
+    });
+  }
   const { index } = context;
   const podCidr = cidr('--pod-cidr', request.podCidr ?? `10.${244 - index}.0.0/16`);
   const serviceCidr = cidr('--service-cidr', request.serviceCidr ?? `10.${96 + 16 * (index % 9)}.0.0/12`);

@@ -17,6 +17,8 @@ import { replicaSetController } from './replicaset/controller.ts';
 import { scheduler } from './scheduler/controller.ts';
 import { statefulSetController } from './statefulset/controller.ts';
 
+export { notEnforcedInLab } from './not-enforced.ts';
+
 export interface StartWorkloadsOptions {
   readonly client: KubeClient;
   /** Default: the set of this client, shared with the network's controllers. */

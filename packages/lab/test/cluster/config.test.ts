@@ -56,6 +56,7 @@ describe('resolveConfig', () => {
     ['BAD_NODES', { nodes: 241 }, '--nodes'],
     ['BAD_SUBNETS', { subnets: 3 }, '--subnets'],
     ['BAD_BACKEND', { backend: 'geneve' }, '--backend'],
+    ['BACKEND_NEEDS_ONE_SUBNET', { backend: 'host-gw', subnets: 2 }, '--backend'],
     ['BAD_CIDR', { podCidr: '10.244.0.0' }, '--pod-cidr'],
     ['BAD_CIDR', { podCidr: '10.244.0.1/16' }, 'has host bits set'],
     ['BAD_CIDR', { serviceCidr: 'fd00::/108' }, '--service-cidr'],

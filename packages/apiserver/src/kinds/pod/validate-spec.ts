@@ -18,9 +18,10 @@ function checkDns(field: string, spec: PodSpec): FieldError[] {
   const errors = checkEnum(`${field}.dnsPolicy`, spec.dnsPolicy, DNS_POLICIES);
   const at = `${field}.dnsConfig`;
   const { nameservers = [], searches = [], options = [] } = spec.dnsConfig ?? {};
-  if (spec.dnsPolicy === 'None' && nameservers.length === 0) {
-    const text = 'must provide at least one DNS nameserver when `dnsPolicy` is None';
-    errors.push(required(spec.dnsConfig ? `${at}.nameservers` : at, text));
+  if (spec.dnsPolicy === 'None' && !spec.dnsConfig) {
+    errors.push(required(at, 'must provide `dnsConfig` when `dnsPolicy` is None'));
+  } else if (spec.dnsPolicy === 'None' && nameservers.length === 0) {
+    errors.push(required(`${at}.nameservers`, 'must provide at least one DNS nameserver when `dnsPolicy` is None'));
   }
   if (nameservers.length > MAX_NAMESERVERS) {
     errors.push(invalid(`${at}.nameservers`, nameservers, `must not have more than ${MAX_NAMESERVERS} nameservers`));
