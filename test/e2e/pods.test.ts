@@ -1,4 +1,5 @@
 // What a kubelet does for pods, and what happens to them when their node goes.
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { useCluster } from './support/cluster.ts';
 import { mustFail, mustMatch, until } from './support/run.ts';
@@ -363,6 +364,67 @@ describe('what a pod is told', () => {
     expect(await cluster.ask(['exec', 'someone', '--', 'sh', '-c', 'id -u; id -g; pwd'])).toBe('1234\n2345\n/tmp');
     await cluster.kubectl(['delete', 'pod', 'someone']);
   });
+
+  it("as root of the machine when privileged, and no name of the host's control groups", async () => {
+    const mask = 'grep CapBnd /proc/self/status; cat /proc/self/cgroup';
+    await cluster.apply([
+      pod('mighty', { restartPolicy: 'Never', containers: [sh(mask, { securityContext: { privileged: true } })] }),
+      pod('modest', { restartPolicy: 'Never', containers: [sh(mask)] }),
+    ]);
+    for (const name of ['mighty', 'modest'])
+      await until(`${name} done`, async () => (await one(name)).status.phase === 'Succeeded');
+    const all = /CapBnd:\s*([0-9a-f]+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '';
+    const mighty = await cluster.ask(['logs', 'mighty']);
+    const modest = await cluster.ask(['logs', 'modest']);
+    expect(mighty).toContain(all);
+    expect(modest).toContain('00000000a80425fb');
+    for (const line of [mighty, modest].flatMap((text) => text.split('\n').slice(1))) expect(line).toMatch(/:\/$/);
+    await cluster.kubectl(['delete', 'pod', 'mighty', 'modest']);
+  });
+});
+
+describe('kubectl debug', () => {
+  it('adds a container that sees the processes of another, and runs once', async () => {
+    await cluster.apply(pod('patient', { terminationGracePeriodSeconds: 0, containers: [sh(SLEEP)] }));
+    await waitReady(cluster, 'patient');
+    const script = 'ps; hostname; sleep 1; exit 3';
+    const command = [
+      'debug',
+      'patient',
+      '--image=busybox',
+      '--target=c',
+      '--container=doctor',
+      '--',
+      'sh',
+      '-c',
+      script,
+    ];
+    await cluster.kubectl(command);
+    const doctor = '{.status.ephemeralContainerStatuses[?(@.name=="doctor")]';
+    await until(
+      'the doctor gone',
+      async () =>
+        (await cluster.ask(['get', 'pod', 'patient', '-o', `jsonpath=${doctor}.state.terminated.exitCode}`])) === '3',
+    );
+    const seen = await cluster.ask(['logs', 'patient', '-c', 'doctor']);
+    expect(seen).toMatch(/sh -c trap/);
+    expect(seen).toMatch(/^patient$/m);
+    const shown = await one('patient');
+    expect(isReady(shown)).toBe(true);
+    expect(await cluster.ask(['get', 'pod', 'patient', '-o', `jsonpath=${doctor}.restartCount}`])).toBe('0');
+    await cluster.kubectl(['delete', 'pod', 'patient']);
+  });
+
+  it('has a terminal in it', async () => {
+    await cluster.apply(pod('patient2', { terminationGracePeriodSeconds: 0, containers: [sh(SLEEP)] }));
+    await waitReady(cluster, 'patient2');
+    const terminal = cluster.terminal(cluster.kubectlArgv(['debug', '-it', 'patient2', '--image=busybox', '--', 'sh']));
+    await terminal.waitFor(/[$#] /);
+    terminal.send('echo $((40 + 2)); exit\n');
+    await terminal.waitFor(/42/);
+    expect(await terminal.ended()).toBe(0);
+    await cluster.kubectl(['delete', 'pod', 'patient2']);
+  });
 });
 
 describe('controllers of workloads', () => {
@@ -519,7 +581,7 @@ describe('a node that is switched off', () => {
       const answer = await cluster.ask(['exec', 'asker', '--', 'timeout', '5', 'wget', '-qO-', 'http://everywhere/']);
       expect(before.filter((p) => p.node !== 'n3').map((p) => p.metadata.name)).toContain(answer);
     }
-    mustFail(await cluster.node('n3', ['true'], { check: false }), /./);
+    mustFail(await cluster.node('n3', ['true'], { check: false }), /error \[NODE_OFF\]: node n3 is switched off/);
     mustMatch(await cluster.weft(['node', 'start', '--name', cluster.name, 'n3']), /Node n3 is starting/);
     await until('Ready', async () => /^n3\s+Ready\s/m.test((await cluster.kubectl(['get', 'nodes'])).stdout));
     await until('three endpoints again', async () => (await endpoints()).length === 3, { timeoutMs: 60_000 });
