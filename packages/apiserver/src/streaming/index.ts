@@ -1,6 +1,6 @@
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import { Duplex, PassThrough } from 'node:stream';
-import { statusErrors, StatusError } from '@weft/kube';
+import { type Pod, statusErrors, StatusError } from '@weft/kube';
 import type { StreamingHandler, StreamRoute } from '../streaming-contract.ts';
 import { bridgeCommand } from './commands.ts';
 import { collect, openNodeStream } from './kubelet.ts';
@@ -135,6 +135,14 @@ function defaultContainer(route: StreamRoute): string | undefined {
   return containers[0]?.name;
 }
 
+/** Refuses the name of a container that the pod does not have, as the kubelet would. */
+function checkContainer(route: StreamRoute, name: string): void {
+  const { spec } = route.pod as Pod;
+  const all = [...(spec.initContainers ?? []), ...spec.containers, ...(spec.ephemeralContainers ?? [])];
+  if (all.some((c) => c.name === name)) return;
+  throw statusErrors.badRequest(`container ${name} is not valid for pod ${route.pod.metadata.name}`);
+}
+
 function spdyProtocols(request: IncomingMessage): string[] {
   return [request.headers['x-stream-protocol-version'] ?? []]
     .flat()
@@ -173,7 +181,12 @@ async function log(
   kubeletSocket: (node: string) => string,
 ): Promise<void> {
   const query = target(route);
-  if (route.node === '') throw statusErrors.badRequest(`pod ${route.pod.metadata.name} does not have a host assigned`);
+  if (route.node === '') {
+    // Nothing has run, so nothing was said: kube-apiserver answers without content, not with an error.
+    checkContainer(route, query.get('container') ?? '');
+    response.writeHead(204).end();
+    return;
+  }
   const upstream = await new Promise<IncomingMessage>((resolve, reject) => {
     const ask = http.request({ socketPath: kubeletSocket(route.node), path: `/logs?${query.toString()}` }, resolve);
     ask.on('error', (cause) =>

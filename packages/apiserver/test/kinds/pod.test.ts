@@ -18,6 +18,14 @@ function accepted(body: Body, steps = new Steps()): Pod {
 }
 
 describe('defaults', () => {
+  it('says at once that a pod is held back by gates', () => {
+    const message = 'Scheduling is blocked due to non-empty scheduling gates';
+    expect(accepted(pod({ schedulingGates: [{ name: 'example.com/wait' }] })).status?.conditions).toEqual([
+      { type: 'PodScheduled', status: 'False', reason: 'SchedulingGated', message },
+    ]);
+    expect(accepted(pod()).status?.conditions).toBeUndefined();
+  });
+
   it('fills what a client leaves out', () => {
     const { spec, status } = accepted(
       container({ ports: [{ containerPort: 80 }], readinessProbe: { httpGet: { port: 80 } } }),

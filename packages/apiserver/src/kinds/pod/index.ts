@@ -12,6 +12,10 @@ function prepareCreate(pod: Pod, ctx: StrategyContext): void {
   admitPriority(pod, ctx);
   admitTolerations(pod.spec);
   pod.status = { phase: 'Pending', qosClass: safeQos(pod) };
+  if (pod.spec.schedulingGates?.length) {
+    const message = 'Scheduling is blocked due to non-empty scheduling gates';
+    pod.status.conditions = [{ type: 'PodScheduled', status: 'False', reason: 'SchedulingGated', message }];
+  }
 }
 
 /** Runs before validation, so quantities may still be nonsense. */
