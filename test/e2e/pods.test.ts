@@ -509,6 +509,23 @@ describe('controllers of workloads', () => {
 });
 
 describe('images', () => {
+  it('made here have what tutorials type: wget with a limit', async () => {
+    await cluster.apply(
+      pod('hasty', {
+        restartPolicy: 'Never',
+        containers: [
+          sh(`sleep 60 | nc -l -p 8000 >/dev/null & sleep 0.3
+              wget -qO- --timeout=1 http://127.0.0.1:8000/; echo "late $?"
+              printf 'HTTP/1.0 200 OK\\r\\n\\r\\nhello\\n' | nc -l -p 8001 >/dev/null & sleep 0.3
+              wget -qO- -T 5 http://127.0.0.1:8001/; echo "done $?"; exit 0`),
+        ],
+      }),
+    );
+    await until('hasty done', async () => (await one('hasty')).status.phase === 'Succeeded');
+    expect(await cluster.ask(['logs', 'hasty'])).toBe('wget: download timed out\nlate 1\nhello\ndone 0');
+    await cluster.kubectl(['delete', 'pod', 'hasty']);
+  });
+
   it('loads one from an archive', async () => {
     // A docker archive as `docker save` writes it, made here from what the machine has.
     const script = `

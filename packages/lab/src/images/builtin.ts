@@ -4,6 +4,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { WeftError } from '@weft/plan';
+import { hideApplet, PRINTENV, wgetScript } from './applets.ts';
 import { withFileLock } from './lock.ts';
 import { goArch, type ImageRunConfig } from './oci.ts';
 import { parseImageReference } from './reference.ts';
@@ -13,7 +14,7 @@ import { type TarEntry, writeTar } from './tar.ts';
 const run = promisify(execFile);
 
 /** Raised when a recipe below changes, so that images made by an older one are made again. */
-const RECIPE = 2;
+const RECIPE = 3;
 
 export type BuiltinName = 'busybox' | 'nginx';
 
@@ -85,17 +86,22 @@ nginx:x:101:
 nogroup:x:65534:
 `;
 
-/** Debian builds its BusyBox without this applet; the image of the same name has it. */
-const PRINTENV = `#!/bin/sh
-[ $# = 0 ] && exec env
-exec awk 'BEGIN { for (i = 1; i < ARGC; i++) if (ARGV[i] in ENVIRON) print ENVIRON[ARGV[i]]; else s = 1; exit s }' "$@"
-`;
-
 async function makeBusybox(): Promise<Made> {
   const binary = first(['/usr/bin/busybox', '/bin/busybox']);
   if (binary === undefined) throw missing('busybox', 'busybox-static');
   const { stdout } = await run(binary, ['--list'], { encoding: 'utf8' });
-  const applets = stdout.split('\n').filter((name) => name !== '' && name !== 'busybox');
+  const all = stdout.split('\n').filter((name) => name !== '');
+  const applets = all.filter((name) => name !== 'busybox');
+  const original = readFileSync(binary);
+  const patched = hideApplet(original, all, 'wget');
+  const wget: TarEntry[] =
+    patched === undefined
+      ? [{ path: 'bin/wget', type: 'symlink', target: 'busybox' }]
+      : [
+          file('bin/wget', wgetScript('/usr/lib/busybox/wget'), 0o755),
+          ...['usr/lib', 'usr/lib/busybox'].map((path) => dir(path)),
+          file('usr/lib/busybox/wget', original, 0o755),
+        ];
   const version = /BusyBox v(\S+)/.exec(
     (await run(binary, ['busybox'], { encoding: 'utf8' }).catch(() => ({ stdout: '' }))).stdout,
   );
@@ -110,8 +116,11 @@ async function makeBusybox(): Promise<Made> {
     file('etc/passwd', PASSWD),
     file('etc/group', GROUP),
     file('etc/shadow', 'root:*:::::::\n', 0o600),
-    file('bin/busybox', readFileSync(binary), 0o755),
-    ...applets.map((name): TarEntry => ({ path: `bin/${name}`, type: 'symlink', target: 'busybox' })),
+    file('bin/busybox', patched ?? original, 0o755),
+    ...wget,
+    ...applets
+      .filter((name) => name !== 'wget')
+      .map((name): TarEntry => ({ path: `bin/${name}`, type: 'symlink', target: 'busybox' })),
     ...(applets.includes('printenv') ? [] : [file('bin/printenv', PRINTENV, 0o755)]),
     { path: 'usr/bin/env', type: 'symlink', target: '../../bin/busybox' },
   ];
