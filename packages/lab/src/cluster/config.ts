@@ -73,6 +73,15 @@ function cidr(flag: string, text: string): Prefix {
   return prefix;
 }
 
+/** Blocks whose addresses no host can have, or not for this (RFC 6890). */
+const SPECIAL_BLOCKS = [
+  ['0.0.0.0/8', 'of "this network"'],
+  ['127.0.0.0/8', 'loopback'],
+  ['169.254.0.0/16', 'link-local'],
+  ['224.0.0.0/4', 'multicast'],
+  ['240.0.0.0/4', 'reserved'],
+].map(([block = '', use]) => ({ prefix: parsePrefix(block) as Prefix, use }));
+
 /** Directories beside those of clusters. */
 const NOT_CLUSTERS = new Set(['images', 'shim', 'run']);
 
@@ -111,11 +120,16 @@ export function resolveConfig(
   const nodes = request.nodes ?? 3;
   const subnets = request.subnets ?? 1;
   if (subnets !== 1 && subnets !== 2)
-    throw new WeftError({ code: 'BAD_SUBNETS', message: `--subnets: ${subnets} is neither 1 nor 2` });
+    throw new WeftError({
+      code: 'BAD_SUBNETS',
+      message: `--subnets: ${subnets} is neither 1 nor 2`,
+      hint: 'with 2, nodes n1, n3, … are in one subnet, n2, n4, … in the other',
+    });
   if (!Number.isInteger(nodes) || nodes < 1 || nodes > NODES_PER_SUBNET * subnets) {
     throw new WeftError({
       code: 'BAD_NODES',
       message: `--nodes: ${nodes} is not between 1 and ${NODES_PER_SUBNET * subnets}`,
+      hint: `a subnet has room for ${NODES_PER_SUBNET} nodes; see --subnets`,
     });
   }
   const backend = request.backend ?? 'vxlan';
@@ -142,6 +156,7 @@ export function resolveConfig(
     throw new WeftError({
       code: 'BAD_MASK_SIZE',
       message: `--node-cidr-mask-size: ${nodeCidrMaskSize} is not between ${podCidr.length} (the pod CIDR's own) and ${SMALLEST_NODE_BLOCK}`,
+      hint: 'leave it out: it follows from the pod CIDR',
     });
   }
   const blocks = [
@@ -149,6 +164,15 @@ export function resolveConfig(
     { what: '--service-cidr', prefix: serviceCidr },
     { what: '--underlay-cidr', prefix: underlayCidr },
   ];
+  for (const { what, prefix } of blocks) {
+    const special = SPECIAL_BLOCKS.find((s) => prefixesOverlap(s.prefix, prefix));
+    if (special === undefined) continue;
+    throw new WeftError({
+      code: 'BAD_CIDR',
+      message: `${what}: ${formatPrefix(prefix)} has addresses of ${formatPrefix(special.prefix)}, which are ${special.use}`,
+      hint: 'choose a private block, for example of 10.0.0.0/8',
+    });
+  }
   const others = context.taken.flatMap((t) => {
     const prefix = parsePrefix(t.cidr);
     return prefix === undefined ? [] : [{ what: t.what, prefix }];
@@ -181,11 +205,16 @@ export function resolveConfig(
     throw new WeftError({
       code: 'CIDR_TOO_SMALL',
       message: `--underlay-cidr ${formatPrefix(underlayCidr)} holds no ${subnets} subnets of /24`,
+      hint: `choose /${24 - (subnets - 1)} or larger`,
     });
   }
   const apiPort = request.apiPort ?? context.apiPort;
   if (!Number.isInteger(apiPort) || apiPort < 1 || apiPort > 65_535) {
-    throw new WeftError({ code: 'BAD_PORT', message: `--api-port: ${apiPort} is not a TCP port` });
+    throw new WeftError({
+      code: 'BAD_PORT',
+      message: `--api-port: ${apiPort} is not a TCP port`,
+      hint: 'choose one from 1 to 65535',
+    });
   }
   return {
     name,

@@ -10,11 +10,11 @@ const context = { index: 0, rootless: false, apiPort: 6443, taken: [] };
 function refusal(
   request: ClusterRequest,
   taken: readonly { what: string; cidr: string }[] = [],
-): { code: string; message: string } {
+): { code: string; message: string; hint?: string } {
   try {
     resolveConfig(request, { ...context, taken });
   } catch (error) {
-    if (error instanceof WeftError) return { code: error.code, message: error.message };
+    if (error instanceof WeftError) return { code: error.code, message: error.message, hint: error.hint ?? '' };
     throw error;
   }
   throw new Error('accepted');
@@ -57,6 +57,11 @@ describe('resolveConfig', () => {
     ['BAD_SUBNETS', { subnets: 3 }, '--subnets'],
     ['BAD_BACKEND', { backend: 'geneve' }, '--backend'],
     ['BACKEND_NEEDS_ONE_SUBNET', { backend: 'host-gw', subnets: 2 }, '--backend'],
+    ['BAD_CIDR', { podCidr: '224.0.0.0/16' }, 'multicast'],
+    ['BAD_CIDR', { serviceCidr: '240.0.0.0/12' }, 'reserved'],
+    ['BAD_CIDR', { underlayCidr: '169.254.0.0/20' }, 'link-local'],
+    ['BAD_CIDR', { podCidr: '127.0.0.0/16' }, 'loopback'],
+    ['BAD_CIDR', { podCidr: '0.0.0.0/0' }, '0.0.0.0/8'],
     ['BAD_CIDR', { podCidr: '10.244.0.0' }, '--pod-cidr'],
     ['BAD_CIDR', { podCidr: '10.244.0.1/16' }, 'has host bits set'],
     ['BAD_CIDR', { serviceCidr: 'fd00::/108' }, '--service-cidr'],
@@ -69,11 +74,12 @@ describe('resolveConfig', () => {
   ])('refuses %s %j', (code, request, named) => {
     const refused = refusal(request);
     expect(refused.code).toBe(code);
+    expect(refused.hint).not.toBe('');
     expect(refused.message + JSON.stringify(request)).toContain(named);
   });
 
   it('names what an overlapping block belongs to', () => {
-    expect(refusal({}, [{ what: "the host's route on eth1", cidr: '10.244.128.0/17' }])).toEqual({
+    expect(refusal({}, [{ what: "the host's route on eth1", cidr: '10.244.128.0/17' }])).toMatchObject({
       code: 'CIDR_OVERLAP',
       message: "--pod-cidr 10.244.0.0/16 overlaps the host's route on eth1 10.244.128.0/17",
     });
