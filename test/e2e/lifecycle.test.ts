@@ -318,7 +318,7 @@ describe('what goes wrong', () => {
       /--pod-cidr 10\.96\.0\.0\/16 overlaps --service-cidr 10\.96\.0\.0\/12/,
     ],
     [['--underlay-cidr', '10.244.8.0/21', '--pod-cidr', '10.244.0.0/16'], 'CIDR_OVERLAP', /overlaps --underlay-cidr/],
-    [['--pod-cidr', '127.0.0.0/8'], 'CIDR_OVERLAP', /overlaps the network of the host's lo/],
+    [['--pod-cidr', '127.0.0.0/8'], 'BAD_CIDR', /has addresses of 127\.0\.0\.0\/8, which are loopback/],
     [
       [
         '--pod-cidr',
