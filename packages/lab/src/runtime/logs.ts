@@ -101,6 +101,8 @@ export async function* readLog(path: string, options: LogOptions): AsyncGenerato
   try {
     const { size } = await file.stat();
     let offset = options.tailLines === undefined ? 0 : await tailOffset(file, size, options.tailLines);
+    // What is written from now on is no part of the last lines: a tail gives no more than it was asked for.
+    const end = options.tailLines === undefined || options.follow === true ? Number.POSITIVE_INFINITY : size;
     let pending: Buffer = Buffer.alloc(0);
     const chunk = Buffer.alloc(CHUNK);
     for (;;) {
@@ -108,8 +110,9 @@ export async function* readLog(path: string, options: LogOptions): AsyncGenerato
       // Asked before reading: what is written while the container ends is then still read.
       const running = options.follow === true && (options.running?.() ?? true);
       changed = false;
-      const { bytesRead } = await file.read(chunk, 0, CHUNK, offset);
+      const { bytesRead } = await file.read(chunk, 0, Math.min(CHUNK, end - offset), offset);
       if (bytesRead === 0) {
+        if (offset >= end) return;
         const info = await file.stat();
         const current = await stat(path).catch(() => info);
         if (current.ino !== info.ino) {

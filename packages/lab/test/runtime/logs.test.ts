@@ -78,6 +78,14 @@ describe('logs', () => {
     );
   });
 
+  it('tail no more lines than asked for, whatever is written meanwhile', async () => {
+    writeFileSync(path, '2026-01-01T00:00:00Z stdout F one\n2026-01-01T00:00:01Z stdout F two\n');
+    const records = readLog(path, { tailLines: 1 });
+    expect((await records.next()).value?.text.toString()).toBe('two');
+    appendFileSync(path, '2026-01-01T00:00:02Z stdout F three\n');
+    expect((await records.next()).done).toBe(true);
+  });
+
   it('go on while the container runs, over a rotation, and end with it', async () => {
     writeFileSync(path, line(1, 'a'));
     let running = true;
