@@ -60,7 +60,7 @@ export async function launch(
         writeFileSync(paths.pidFile, JSON.stringify(pids));
         return pids;
       }
-      if (child.exitCode !== null) break;
+      if (child.exitCode !== null || child.signalCode !== null) break;
       await new Promise((resolve) => setTimeout(resolve, 3));
     }
     throw new WeftError({
@@ -72,7 +72,8 @@ export async function launch(
   return Promise.race([failed, found]);
 }
 
-function aborted(): WeftError {
+/** What somebody who interrupts a start is told. */
+export function aborted(): WeftError {
   return new WeftError({ code: 'INTERRUPTED', message: 'interrupted; everything made so far was taken away' });
 }
 

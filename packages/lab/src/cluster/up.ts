@@ -4,7 +4,7 @@ import { WeftError } from '@weft/plan';
 import type { ClusterRequest } from './config.ts';
 import { clearRuntime, removeCluster, removeTree } from './down.ts';
 import { findCluster, type HostContext, type KnownCluster } from './find.ts';
-import { follow, launch } from './launch.ts';
+import { aborted, follow, launch } from './launch.ts';
 import { type ClusterPaths, clusterPaths } from './paths.ts';
 import {
   checkSocketPaths,
@@ -41,8 +41,10 @@ export async function upCluster(
     try {
       return await startCluster(request, host, onEvent, signal);
     } catch (error) {
+      // An interrupt may reach a child before it has a process group of its own: its end is no failure then.
+      if (signal.aborted) throw aborted();
       const lost = error instanceof WeftError && error.code === 'CIDR_OVERLAP' && chosen === undefined;
-      if (!lost || plan === PLANS || signal.aborted) throw error;
+      if (!lost || plan === PLANS) throw error;
       onEvent({ type: 'note', text: `${error.message}; choosing other blocks` });
     }
   }
