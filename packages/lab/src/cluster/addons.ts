@@ -31,7 +31,6 @@ export function labDnsManifests(config: ClusterConfig, corefile: string): DnsMan
     clusterIP: dnsServiceIp(config),
     corefile,
     tolerations: [{ operator: 'Exists' }],
-    readinessPeriod: 1,
   });
 }
 
