@@ -1,6 +1,7 @@
 import type { Diff, Plan } from '@weft/plan';
 import type { Protocol, Planned } from './model/types.ts';
 
+
 /** What a data plane can do. Configuration that asks for more is refused by name. */
 export interface Capabilities {
   readonly families: readonly (4 | 6)[];
@@ -13,6 +14,12 @@ export interface Capabilities {
   readonly allNodePortAddresses: boolean;
   /** Clients of a port without endpoints are refused at once. */
   readonly rejects: boolean;
+  /** TCP clients are refused by a reset, however many they are; else by ICMP errors, which the kernel rate limits. */
+  readonly resets: boolean;
+  /** The node's own connections to external addresses without endpoints are refused; else they are routed on. */
+  readonly refusesNodeToExternal: boolean;
+  /** Inside Service blocks, ports that no Service has are refused and addresses that nobody has are dropped. */
+  readonly guardsServiceBlocks: boolean;
 }
 
 /** How a data plane found the node when it started. */

@@ -15,7 +15,7 @@ export {
   type TrafficPolicy,
 } from './model/types.ts';
 export { NftablesDataPlane, type NftablesOptions } from './nftables/dataplane.ts';
-export { layoutConfigs, type NodePortAddresses, type TableOptions } from './options.ts';
+export { familyConfigs, type NodePortAddresses, type TableOptions } from './options.ts';
 export {
   type ProxyHealth,
   proxyInformers,

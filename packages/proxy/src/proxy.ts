@@ -4,14 +4,16 @@ import type { NetNs } from '@weft/kernel';
 import type { Family } from '@weft/net';
 import { type Diff, type Logger, type LoopState, Metrics, type Plan, PlanLoop, silentLogger } from '@weft/plan';
 import { UdpCleaner } from './conntrack/cleaner.ts';
+import type { FamilyConfig } from './config.ts';
 import type { DataPlane } from './dataplane.ts';
 import { ProxyMetrics } from './metrics.ts';
 import { type NodeFacts, nodeFacts } from './model/node.ts';
 import { PROXY_SELECTOR, slimService, type SlimService, slimSlice, type SlimSlice } from './model/slim.ts';
 import type { Planned } from './model/types.ts';
 import { World } from './model/world.ts';
+import { IptablesDataPlane } from './iptables/dataplane.ts';
 import { NftablesDataPlane } from './nftables/dataplane.ts';
-import { familiesOf, layoutConfigs, type TableOptions } from './options.ts';
+import { familiesOf, familyConfigs, type Mode, type TableOptions } from './options.ts';
 
 /** The part of an informer that the proxy uses. */
 export interface Source<T> {
@@ -35,7 +37,7 @@ export interface ServiceProxyOptions extends TableOptions {
   readonly nodeName: string;
   readonly sources: ProxySources;
   /** Default `nftables`. */
-  readonly dataPlane?: 'nftables' | DataPlane;
+  readonly dataPlane?: Mode | DataPlane;
   /** Network namespace of the node; the caller's when absent. */
   readonly ns?: NetNs;
   readonly log?: Logger;
@@ -104,6 +106,12 @@ export function proxyInformers(options: {
   };
 }
 
+function makePlane(mode: Mode, tables: readonly FamilyConfig[], options: ServiceProxyOptions, log: Logger): DataPlane {
+  const shared = { tables, log, ...(options.ns === undefined ? {} : { ns: options.ns }) };
+  if (mode === 'nftables') return new NftablesDataPlane(shared);
+  return new IptablesDataPlane({ ...shared, ...(options.metrics === undefined ? {} : { metrics: options.metrics }) });
+}
+
 /** Services on one node: watches, compiles, and leads a data plane. */
 export class ServiceProxy {
   /** Resolves when the Services that existed at the start are in effect; rejects when stopped before. */
@@ -133,16 +141,11 @@ export class ServiceProxy {
   constructor(options: ServiceProxyOptions) {
     this.#options = options;
     this.#log = (options.log ?? silentLogger).child({ component: 'proxy' });
-    const tables = layoutConfigs(options);
+    const plane = options.dataPlane ?? 'nftables';
+    const mode = typeof plane === 'string' ? plane : plane.name === 'iptables' ? 'iptables' : 'nftables';
+    const tables = familyConfigs(options, mode);
     this.families = familiesOf(options);
-    this.dataPlane =
-      typeof options.dataPlane === 'object'
-        ? options.dataPlane
-        : new NftablesDataPlane({
-            tables,
-            log: this.#log,
-            ...(options.ns === undefined ? {} : { ns: options.ns }),
-          });
+    this.dataPlane = typeof plane === 'string' ? makePlane(plane, tables, options, this.#log) : plane;
     this.#world = new World({
       nodeName: options.nodeName,
       families: this.families,
