@@ -1,7 +1,6 @@
 import type { Diff, Plan } from '@weft/plan';
 import type { Protocol, Planned } from './model/types.ts';
 
-
 /** What a data plane can do. Configuration that asks for more is refused by name. */
 export interface Capabilities {
   readonly families: readonly (4 | 6)[];

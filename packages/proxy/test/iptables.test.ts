@@ -70,7 +70,9 @@ describe('names of chains', () => {
   });
 
   it('are no longer than iptables takes', () => {
-    expect(serviceChain('KUBE-SVC-', `${'n'.repeat(63)}/${'s'.repeat(63)}:${'p'.repeat(63)}`, 'SCTP').length).toBeLessThan(29);
+    expect(
+      serviceChain('KUBE-SVC-', `${'n'.repeat(63)}/${'s'.repeat(63)}:${'p'.repeat(63)}`, 'SCTP').length,
+    ).toBeLessThan(29);
   });
 });
 
@@ -90,10 +92,22 @@ describe('the text of a restore', () => {
   it('of a ClusterIP', () => {
     const lines = textOf({
       services: [service('web', { clusterIP: '10.96.0.1' })],
-      slices: [slice('web-1', 'web', [{ address: '10.244.0.11', nodeName: NODE }, { address: '10.244.1.11', nodeName: 'n2' }], http)],
+      slices: [
+        slice(
+          'web-1',
+          'web',
+          [
+            { address: '10.244.0.11', nodeName: NODE },
+            { address: '10.244.1.11', nodeName: 'n2' },
+          ],
+          http,
+        ),
+      ],
     });
     const svc = serviceChain('KUBE-SVC-', 'default/web:http', 'TCP');
-    const [a, b] = ['10.244.0.11:8080', '10.244.1.11:8080'].map((text) => endpointChain('default/web:http', 'TCP', text));
+    const [a, b] = ['10.244.0.11:8080', '10.244.1.11:8080'].map((text) =>
+      endpointChain('default/web:http', 'TCP', text),
+    );
     expect(lines).toEqual([
       '*mangle',
       ':KUBE-PROXY-CANARY - [0:0]',
@@ -165,11 +179,23 @@ describe('the text of a restore', () => {
           { loadBalancer: { ingress: [{ ip: '198.51.100.1' }] } },
         ),
       ],
-      slices: [slice('lb-1', 'lb', [{ address: '10.244.0.11', nodeName: NODE }, { address: '10.244.1.11', nodeName: 'n2' }], http)],
+      slices: [
+        slice(
+          'lb-1',
+          'lb',
+          [
+            { address: '10.244.0.11', nodeName: NODE },
+            { address: '10.244.1.11', nodeName: 'n2' },
+          ],
+          http,
+        ),
+      ],
     });
     const of = (kind: Parameters<typeof serviceChain>[0]): string => serviceChain(kind, 'default/lb:http', 'TCP');
     const [svc, svl, ext, fw] = [of('KUBE-SVC-'), of('KUBE-SVL-'), of('KUBE-EXT-'), of('KUBE-FW-')];
-    const [a, b] = ['10.244.0.11:8080', '10.244.1.11:8080'].map((text) => endpointChain('default/lb:http', 'TCP', text));
+    const [a, b] = ['10.244.0.11:8080', '10.244.1.11:8080'].map((text) =>
+      endpointChain('default/lb:http', 'TCP', text),
+    );
     const rules = lines.filter((line) => /lb:http/.test(line) || line.startsWith(`-A ${ext}`));
     const c = '-m comment --comment';
     expect(rules).toEqual([
@@ -215,7 +241,16 @@ describe('the text of a restore', () => {
     const agent = new Agent();
     const put = (name: string, ip: string, addresses: string[]): Event[] => [
       { kind: 'service', name, object: service(name, { clusterIP: ip }) },
-      { kind: 'slice', name: `${name}-1`, object: slice(`${name}-1`, name, addresses.map((address) => ({ address })), http) },
+      {
+        kind: 'slice',
+        name: `${name}-1`,
+        object: slice(
+          `${name}-1`,
+          name,
+          addresses.map((address) => ({ address })),
+          http,
+        ),
+      },
     ];
     agent.push([...put('a', '10.96.0.1', ['10.244.0.11']), ...put('b', '10.96.0.2', ['10.244.0.12'])]);
     agent.feed.push({ kind: 'slice', name: 'b-1', object: slice('b-1', 'b', [{ address: '10.244.0.13' }], http) });
@@ -267,7 +302,11 @@ function worldOf(history: readonly Event[]): World {
 function targets(world: World): Target[] {
   const out: Target[] = [{ address: '10.96.0.250', port: 80, protocol: 'TCP' }];
   for (const { spec, status } of world.services) {
-    const addresses = [spec.clusterIP ?? '', ...(spec.externalIPs ?? []), ...(status?.loadBalancer?.ingress ?? []).map((i) => i.ip ?? '')];
+    const addresses = [
+      spec.clusterIP ?? '',
+      ...(spec.externalIPs ?? []),
+      ...(status?.loadBalancer?.ingress ?? []).map((i) => i.ip ?? ''),
+    ];
     for (const port of spec.ports ?? []) {
       const protocol = (port.protocol ?? 'TCP') as 'TCP';
       for (const address of addresses) out.push({ address, port: port.port, protocol });
@@ -292,7 +331,10 @@ describe('iptables rules of generated worlds', () => {
             const answers = oracle(world, source, target);
             // kube-proxy lets the node's own connections to external addresses without endpoints go on by routing.
             if (source.kind === 'node' && met.verdict === 'pass' && !target.address.startsWith('10.96.')) {
-              expect(answers.some((a) => a.verdict !== 'serve'), label(source, target)).toBe(true);
+              expect(
+                answers.some((a) => a.verdict !== 'serve'),
+                label(source, target),
+              ).toBe(true);
               continue;
             }
             // Two Services may want one address: one of them has it.
@@ -333,7 +375,9 @@ describe('iptables rules of generated worlds', () => {
             jumps: jumps(CONFIG),
           });
         expect(look()).toEqual([]);
-        const chains = ['filter', 'nat'].flatMap((t) => [...(agent.kernel.tables.get(t) ?? new Map()).values()]) as string[][];
+        const chains = ['filter', 'nat'].flatMap((t) => [
+          ...(agent.kernel.tables.get(t) ?? new Map()).values(),
+        ]) as string[][];
         const filled = chains.filter((rules) => rules.length > 0);
         const chain = filled[at % filled.length] as string[];
         chain.splice(at % chain.length, 1);
@@ -354,7 +398,9 @@ describe('iptables rules of generated worlds', () => {
           const flushed = text.split('\n').filter((line) => !line.startsWith('-D'));
           for (const rules of agent.kernel.tables.get(table)?.values() ?? []) rules.length = 0;
           agent.kernel.restore(flushed.join('\n'));
-          expect([...(agent.kernel.tables.get(table)?.keys() ?? [])].filter((chain) => chain.startsWith('KUBE-'))).toEqual([]);
+          expect(
+            [...(agent.kernel.tables.get(table)?.keys() ?? [])].filter((chain) => chain.startsWith('KUBE-')),
+          ).toEqual([]);
         }
       }),
       { numRuns: 20 },

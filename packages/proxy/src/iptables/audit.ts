@@ -46,5 +46,7 @@ function sameCount(wanted: readonly string[], found: readonly string[] | undefin
 }
 
 function sameText(wanted: readonly string[], found: readonly string[] | undefined): boolean {
-  return found?.length === wanted.length && wanted.every((rule, i) => canonical(rule) === canonical(found[i] as string));
+  return (
+    found?.length === wanted.length && wanted.every((rule, i) => canonical(rule) === canonical(found[i] as string))
+  );
 }

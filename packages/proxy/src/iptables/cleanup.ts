@@ -12,16 +12,7 @@ import {
 import { parseTable, words } from './saved.ts';
 
 // KUBE-FIREWALL is kubelet's too, and does no harm without us.
-const OURS = new Set([
-  SERVICES,
-  EXTERNAL_SERVICES,
-  NODEPORTS,
-  POSTROUTING,
-  MARK_MASQ,
-  FORWARD,
-  PROXY_FIREWALL,
-  CANARY,
-]);
+const OURS = new Set([SERVICES, EXTERNAL_SERVICES, NODEPORTS, POSTROUTING, MARK_MASQ, FORWARD, PROXY_FIREWALL, CANARY]);
 
 function isOurs(chain: string): boolean {
   return OURS.has(chain) || SERVICE_CHAIN.test(chain);

@@ -105,10 +105,7 @@ export class IptablesDataPlane implements DataPlane {
       this.#restart(wholePlan(NO_CHANGE, applied));
       for (const family of this.#families) await this.#sync(family);
       this.#complete = true;
-      this.#canary ??= setInterval(
-        () => void this.#watchCanaries(),
-        this.#options.canaryMs ?? CANARY_MS,
-      ).unref();
+      this.#canary ??= setInterval(() => void this.#watchCanaries(), this.#options.canaryMs ?? CANARY_MS).unref();
     });
   }
 
@@ -195,7 +192,8 @@ export class IptablesDataPlane implements DataPlane {
     rules.forgetKernel([...tables.nat.keys()].filter((chain) => SERVICE_CHAIN.test(chain)));
     const has = new Set<string>();
     for (const table of ['filter', 'nat'] as const) {
-      for (const [chain, list] of tables[table]) for (const rule of list) has.add(`${table} ${chain} ${canonical(rule)}`);
+      for (const [chain, list] of tables[table])
+        for (const rule of list) has.add(`${table} ${chain} ${canonical(rule)}`);
     }
     if (answersLocalhost(rules.config)) {
       // Packets to 127.0.0.1 leave for pods only where the kernel routes that block.

@@ -9,7 +9,7 @@ import { compileService } from './service.ts';
  * Endpoints from which on the cluster is a large one: rules between Services and endpoints lose their comments, which
  * are two fifths of all text (kube-proxy's largeClusterEndpointsThreshold).
  */
-export const LARGE_CLUSTER = 1000;
+const LARGE_CLUSTER = 1000;
 
 /** What is remembered of a service port that the kernel has. */
 interface Kept {

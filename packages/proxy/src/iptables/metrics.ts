@@ -19,7 +19,11 @@ export class IptablesMetrics {
     );
   }
 
-  synced(family: Family, total: Readonly<Record<'filter' | 'nat', number>>, written: Readonly<Record<'filter' | 'nat', number>>): void {
+  synced(
+    family: Family,
+    total: Readonly<Record<'filter' | 'nat', number>>,
+    written: Readonly<Record<'filter' | 'nat', number>>,
+  ): void {
     for (const table of ['filter', 'nat'] as const) {
       const labels = { ip_family: `IPv${family}`, table };
       this.#total.set(total[table], labels);

@@ -208,9 +208,7 @@ class Compiler {
     const listed = ranges.filter((range) => !own.has(single(range)));
     const back = ranges.filter((range) => own.has(single(range))).map(single);
     for (const source of [...listed, ...back]) {
-      this.#rules.push(
-        `-A ${firewall} -m comment --comment "${port} loadbalancer IP" -s ${source} -j ${external}`,
-      );
+      this.#rules.push(`-A ${firewall} -m comment --comment "${port} loadbalancer IP" -s ${source} -j ${external}`);
     }
     this.#rules.push(
       `-A ${firewall} -m comment --comment "other traffic to ${port} will be dropped by ${PROXY_FIREWALL}"`,

@@ -224,4 +224,3 @@ export class NftablesDataPlane implements DataPlane {
     return next;
   }
 }
-

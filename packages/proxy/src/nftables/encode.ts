@@ -2,15 +2,7 @@ import type { Element, NftBatch, NftFamily, SetTarget } from '@weft/kernel';
 import { lastAddress, parsePrefix, type Prefix } from '@weft/net';
 import type { FamilyConfig } from '../config.ts';
 import { type Changes, ElementList } from './changes.ts';
-import {
-  blockSets,
-  CLASS_DROP,
-  CLASS_REJECT,
-  nftFamily,
-  setSpecs,
-  TABLE,
-  tableComment,
-} from './layout.ts';
+import { blockSets, CLASS_DROP, CLASS_REJECT, nftFamily, setSpecs, TABLE, tableComment } from './layout.ts';
 import { type ChainText, gotoChain, type RuleText } from './rules.ts';
 
 /** Elements handed over in one piece: bounds what is allocated at a time during a cold start. */

@@ -168,21 +168,25 @@ describe('NodePorts by iptables', () => {
     [['203.0.113.0/24'], true, { '192.168.0.1': 'refused', '203.0.113.1': 'ep1', '127.0.0.1': 'refused' }],
     [['primary', 'localhost'], true, { '192.168.0.1': 'ep1', '203.0.113.1': 'refused', '127.0.0.1': 'ep1' }],
   ] as const;
-  it.each(cases)('with nodePortAddresses %j, localhostNodePorts %j', async (nodePortAddresses, localhostNodePorts, expected) => {
-    const options = { ...OPTIONS, localhostNodePorts, nodePortAddresses: nodePortAddresses ?? ['all'] };
-    const make: PlaneFactory = (ns, o) => new IptablesDataPlane({ ns, tables: familyConfigs(o, 'iptables'), variant: 'legacy' });
-    const bench = await Bench.start(stage, make, options);
-    try {
-      const { name, ip, nodePort } = bench.fresh();
-      await bench.service(name, { type: 'NodePort', clusterIP: ip, ports: [{ name: 'http', port: 80, nodePort }] });
-      await bench.endpoints(name, [bench.at.ep1]);
-      for (const [dst, who] of Object.entries(expected)) {
-        expect(byName(await stage.node.ask({ dst, port: nodePort })), dst).toEqual({ [who]: 1 });
+  it.each(cases)(
+    'with nodePortAddresses %j, localhostNodePorts %j',
+    async (nodePortAddresses, localhostNodePorts, expected) => {
+      const options = { ...OPTIONS, localhostNodePorts, nodePortAddresses: nodePortAddresses ?? ['all'] };
+      const make: PlaneFactory = (ns, o) =>
+        new IptablesDataPlane({ ns, tables: familyConfigs(o, 'iptables'), variant: 'legacy' });
+      const bench = await Bench.start(stage, make, options);
+      try {
+        const { name, ip, nodePort } = bench.fresh();
+        await bench.service(name, { type: 'NodePort', clusterIP: ip, ports: [{ name: 'http', port: 80, nodePort }] });
+        await bench.endpoints(name, [bench.at.ep1]);
+        for (const [dst, who] of Object.entries(expected)) {
+          expect(byName(await stage.node.ask({ dst, port: nodePort })), dst).toEqual({ [who]: 1 });
+        }
+        expect(await bench.proxy.audit()).toBe(0);
+      } finally {
+        await bench.close();
+        await bench.plane.cleanup();
       }
-      expect(await bench.proxy.audit()).toBe(0);
-    } finally {
-      await bench.close();
-      await bench.plane.cleanup();
-    }
-  });
+    },
+  );
 });

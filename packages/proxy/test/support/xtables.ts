@@ -3,8 +3,23 @@ import type { Answer, Source, Target } from './oracle.ts';
 /** Table → chain → rules, as x_tables would hold them, and as strict as it is about what it is told. */
 export class FakeTables {
   readonly tables = new Map<string, Map<string, string[]>>([
-    ['filter', new Map([['INPUT', []], ['FORWARD', []], ['OUTPUT', []]])],
-    ['nat', new Map([['PREROUTING', []], ['INPUT', []], ['OUTPUT', []], ['POSTROUTING', []]])],
+    [
+      'filter',
+      new Map([
+        ['INPUT', []],
+        ['FORWARD', []],
+        ['OUTPUT', []],
+      ]),
+    ],
+    [
+      'nat',
+      new Map([
+        ['PREROUTING', []],
+        ['INPUT', []],
+        ['OUTPUT', []],
+        ['POSTROUTING', []],
+      ]),
+    ],
     ['mangle', new Map()],
   ]);
 
@@ -57,7 +72,8 @@ const BUILT_IN = new Set(['ACCEPT', 'DROP', 'RETURN', 'REJECT', 'MARK', 'MASQUER
 function check(table: ReadonlyMap<string, readonly string[]>, name: string): void {
   for (const rule of [...table.values()].flat()) {
     const to = targetOf(rule);
-    if (to !== undefined && !BUILT_IN.has(to) && !table.has(to)) throw new Error(`${name}: nothing to jump to: ${rule}`);
+    if (to !== undefined && !BUILT_IN.has(to) && !table.has(to))
+      throw new Error(`${name}: nothing to jump to: ${rule}`);
   }
 }
 
