@@ -1,4 +1,5 @@
 import { Command, CommanderError, Option } from 'commander';
+import { addCniCommand } from './cni-command.ts';
 import { printError } from './output.ts';
 
 declare const WEFT_VERSION: string | undefined;
@@ -111,6 +112,8 @@ program
   .helpOption(false)
   .argument('[args...]')
   .action(async (args) => (await import('./commands/dns.ts')).dns(args));
+
+addCniCommand(program);
 
 program
   .command('supervise', { hidden: true })
