@@ -140,9 +140,7 @@ function podSpec(options: DnsManifestOptions): object {
       },
     ],
     containers: [container(options)],
-    volumes: [
-      { name: 'config-volume', configMap: { name: NAME, items: [{ key: 'Corefile', path: 'Corefile' }] } },
-    ],
+    volumes: [{ name: 'config-volume', configMap: { name: NAME, items: [{ key: 'Corefile', path: 'Corefile' }] } }],
   };
 }
 
