@@ -106,6 +106,14 @@ image
   .action(async (options) => (await import('./commands/image.ts')).imagePrepare(options));
 
 program
+  .command('kube-proxy')
+  .description('Services on this machine for any cluster, with the flags and the configuration file of kube-proxy')
+  .helpOption(false)
+  .allowUnknownOption()
+  .passThroughOptions()
+  .argument('[args...]')
+  .action(async (args) => (await import('./commands/kube-proxy.ts')).kubeProxy(args));
+program
   .command('dns')
   .description('the DNS server, with the command line of CoreDNS')
   .allowUnknownOption()
