@@ -266,7 +266,7 @@ describe('names', () => {
     ]);
     await waitReady(cluster, 'upstream');
     const address = await cluster.ask(['get', 'pod', 'upstream', '-o', 'jsonpath={.status.podIP}']);
-    const config = await cluster.json<{ data: { Corefile: string } }>(['-n', 'kube-system', 'get', 'cm', 'weft-dns']);
+    const config = await cluster.json<{ data: { Corefile: string } }>(['-n', 'kube-system', 'get', 'cm', 'coredns']);
     const changed = config.data.Corefile.replace(/forward \. \S+/, `forward . ${address}`);
     expect(changed).not.toBe(config.data.Corefile);
     await cluster.kubectl([
@@ -274,13 +274,13 @@ describe('names', () => {
       'kube-system',
       'patch',
       'cm',
-      'weft-dns',
+      'coredns',
       '--type=merge',
       '-p',
       JSON.stringify({ data: { Corefile: changed } }),
     ]);
-    await cluster.kubectl(['-n', 'kube-system', 'rollout', 'restart', 'deployment/weft-dns']);
-    await cluster.kubectl(['-n', 'kube-system', 'rollout', 'status', 'deployment/weft-dns', '--timeout=60s'], {
+    await cluster.kubectl(['-n', 'kube-system', 'rollout', 'restart', 'deployment/coredns']);
+    await cluster.kubectl(['-n', 'kube-system', 'rollout', 'status', 'deployment/coredns', '--timeout=60s'], {
       timeoutMs: 65_000,
     });
     await until('the outside name', async () => (await resolves('www.example.test')) === '203.0.113.7');
