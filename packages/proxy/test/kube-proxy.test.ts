@@ -31,7 +31,13 @@ describe('durations', () => {
 
   it('are written as Go writes them', () => {
     expect([0, 250, 1500, 60_000, 90_000, 3_600_000, 86_400_000].map(formatDuration)).toEqual([
-      '0s', '250ms', '1.5s', '1m0s', '1m30s', '1h0m0s', '24h0m0s',
+      '0s',
+      '250ms',
+      '1.5s',
+      '1m0s',
+      '1m30s',
+      '1h0m0s',
+      '24h0m0s',
     ]);
   });
 
@@ -80,7 +86,11 @@ describe('a KubeProxyConfiguration', () => {
     expect(config.iptables).toEqual(defaultConfiguration().iptables);
     expect(config.configSyncPeriod).toBe(900_000);
     expect([config.healthzBindAddress, config.metricsBindAddress]).toEqual(['0.0.0.0:10256', '0.0.0.0:10249']);
-    expect(config.clientConnection).toMatchObject({ qps: 5, burst: 10, contentType: 'application/vnd.kubernetes.protobuf' });
+    expect(config.clientConnection).toMatchObject({
+      qps: 5,
+      burst: 10,
+      contentType: 'application/vnd.kubernetes.protobuf',
+    });
     expect(validate(config)).toEqual([]);
   });
 
@@ -103,7 +113,9 @@ describe('a KubeProxyConfiguration', () => {
 
   it('of another kind or version is refused', async () => {
     await expect(decodeConfiguration('a: 1', 'f')).rejects.toThrow("f: Object 'Kind' is missing");
-    await expect(decodeConfiguration('kind: Pod\napiVersion: v1', 'f')).rejects.toThrow('no kind "Pod" is registered for version "v1"');
+    await expect(decodeConfiguration('kind: Pod\napiVersion: v1', 'f')).rejects.toThrow(
+      'no kind "Pod" is registered for version "v1"',
+    );
     await expect(decodeConfiguration('- a', 'f')).rejects.toThrow('no KubeProxyConfiguration in it');
   });
 
@@ -127,16 +139,36 @@ describe('validation', () => {
   it('finds nothing wrong with the defaults', () => expect(validate(defaultConfiguration())).toEqual([]));
 
   it.each([
-    ['mode', 'KubeProxyConfiguration.mode: Unsupported value: "x": supported values: "iptables", "ipvs", "nftables"', 'x'],
+    [
+      'mode',
+      'KubeProxyConfiguration.mode: Unsupported value: "x": supported values: "iptables", "ipvs", "nftables"',
+      'x',
+    ],
     ['bindAddress', 'KubeProxyConfiguration.bindAddress: Invalid value: "x"', 'x'],
-    ['healthzBindAddress', 'KubeProxyConfiguration.healthzBindAddress: Invalid value: "0.0.0.0:0": must be IP:port', '0.0.0.0:0'],
-    ['metricsBindAddress', 'KubeProxyConfiguration.metricsBindAddress: Invalid value: "::1:1": must be IP:port', '::1:1'],
+    [
+      'healthzBindAddress',
+      'KubeProxyConfiguration.healthzBindAddress: Invalid value: "0.0.0.0:0": must be IP:port',
+      '0.0.0.0:0',
+    ],
+    [
+      'metricsBindAddress',
+      'KubeProxyConfiguration.metricsBindAddress: Invalid value: "::1:1": must be IP:port',
+      '::1:1',
+    ],
     ['oomScoreAdj', 'KubeProxyConfiguration.oomScoreAdj: Invalid value: -1001', -1001],
     ['clusterCIDR', 'KubeProxyConfiguration.clusterCIDR: Invalid value: "10.0.0.0"', '10.0.0.0'],
     ['clusterCIDR', 'must be a valid DualStack CIDR pair', '10.0.0.0/8,11.0.0.0/8'],
-    ['nodePortAddresses', 'KubeProxyConfiguration.nodePortAddresses[1]: Invalid value: "secondary"', ['primary', 'secondary']],
+    [
+      'nodePortAddresses',
+      'KubeProxyConfiguration.nodePortAddresses[1]: Invalid value: "secondary"',
+      ['primary', 'secondary'],
+    ],
     ['detectLocalMode', 'KubeProxyConfiguration.detectLocalMode: Unsupported value: "Guess"', 'Guess'],
-    ['detectLocalMode', 'KubeProxyConfiguration.detectLocal.bridgeInterface: Invalid value: "": must not be empty', 'BridgeInterface'],
+    [
+      'detectLocalMode',
+      'KubeProxyConfiguration.detectLocal.bridgeInterface: Invalid value: "": must not be empty',
+      'BridgeInterface',
+    ],
   ])('of %s says %s', (field, message, value) => {
     const errors = with_((config) => Object.assign(config, { [field]: value }));
     expect(errors).toHaveLength(1);
@@ -144,7 +176,9 @@ describe('validation', () => {
   });
 
   it('lets [::]:10256 and no address at all pass', () => {
-    expect(with_((config) => Object.assign(config, { healthzBindAddress: '[::]:10256', metricsBindAddress: '' }))).toEqual([]);
+    expect(
+      with_((config) => Object.assign(config, { healthzBindAddress: '[::]:10256', metricsBindAddress: '' })),
+    ).toEqual([]);
   });
 
   it('wants periods in order', () => {
@@ -164,11 +198,13 @@ describe('the command line', () => {
   it('sets fields in every form that pflag takes', async () => {
     const { config, action } = await readCommand([
       '--proxy-mode=iptables',
-      '--cluster-cidr', '10.244.0.0/16',
+      '--cluster-cidr',
+      '10.244.0.0/16',
       '--masquerade-all',
       '--iptables-localhost-nodeports=false',
       '--nodeport-addresses=primary,10.0.0.0/8',
-      '--nodeport_addresses', 'fd00::/8',
+      '--nodeport_addresses',
+      'fd00::/8',
       '--conntrack-tcp-timeout-established=1h',
       '--feature-gates=A=true,B=false',
       '-v=4',
@@ -204,7 +240,13 @@ describe('the command line', () => {
   it('lets the file count, but for the host name, and says so', async () => {
     const file = path.join(directory, 'config.conf');
     writeFileSync(file, `${HEAD}mode: iptables\nhostnameOverride: a\ntypo: 1\n`);
-    const { config, warnings } = await readCommand(['--config', file, '--proxy-mode', 'nftables', '--hostname-override=b']);
+    const { config, warnings } = await readCommand([
+      '--config',
+      file,
+      '--proxy-mode',
+      'nftables',
+      '--hostname-override=b',
+    ]);
     expect([config.mode, config.hostnameOverride]).toEqual(['iptables', 'b']);
     expect(warnings).toEqual([
       `${file}: strict decoding error: unknown field "typo"; it is ignored`,
@@ -233,7 +275,15 @@ describe('settings of the connection table', () => {
   });
 
   it('are left alone where the configuration says zero', () => {
-    const none = { maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0, tcpCloseWaitTimeout: 0, tcpBeLiberal: false, udpTimeout: 0, udpStreamTimeout: 0 };
+    const none = {
+      maxPerCore: 0,
+      min: 0,
+      tcpEstablishedTimeout: 0,
+      tcpCloseWaitTimeout: 0,
+      tcpBeLiberal: false,
+      udpTimeout: 0,
+      udpStreamTimeout: 0,
+    };
     expect(conntrackSysctls(none).size).toBe(0);
   });
 });
@@ -249,7 +299,9 @@ describe('log lines', () => {
     log.debug('hidden');
     expect(lines).toEqual([
       expect.stringMatching(/^I\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ proxy\] "Using nftables Proxier"\n$/),
-      expect.stringMatching(/^E\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ proxy\] "cannot \\"do\\" it" ns="a" err="no" count=2\n$/),
+      expect.stringMatching(
+        /^E\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ proxy\] "cannot \\"do\\" it" ns="a" err="no" count=2\n$/,
+      ),
     ]);
   });
 });

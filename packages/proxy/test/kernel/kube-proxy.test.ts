@@ -92,9 +92,14 @@ describe('weft kube-proxy', () => {
   });
 
   function start(...args: string[]): { stop(): Promise<number>; readonly ended: Promise<number> } {
-    const child = spawnInNetNs(stage.node.ns, process.execPath, [bundle, '--config', file, '--master', `unix://${directory}/api.sock`, ...args], {
-      stdio: ['ignore', 'inherit', 'pipe'],
-    });
+    const child = spawnInNetNs(
+      stage.node.ns,
+      process.execPath,
+      [bundle, '--config', file, '--master', `unix://${directory}/api.sock`, ...args],
+      {
+        stdio: ['ignore', 'inherit', 'pipe'],
+      },
+    );
     child.stderr?.setEncoding('utf8').on('data', (text: string) => void (log += text));
     const ended = new Promise<number>((resolve) => child.once('exit', (code) => resolve(code ?? 1)));
     const handle = {
@@ -135,8 +140,12 @@ describe('weft kube-proxy', () => {
     const healthz = await get(10_256, '/healthz');
     expect(healthz.status).toBe(200);
     const time = String.raw`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)? \+0000 UTC m=\+\d+\.\d{9}`;
-    expect(healthz.body).toMatch(new RegExp(`^{"lastUpdated": "${time}","currentTime": "${time}", "nodeEligible": true}$`));
-    expect((await get(10_256, '/livez')).body).toMatch(new RegExp(`^{"lastUpdated": "${time}","currentTime": "${time}"}$`));
+    expect(healthz.body).toMatch(
+      new RegExp(`^{"lastUpdated": "${time}","currentTime": "${time}", "nodeEligible": true}$`),
+    );
+    expect((await get(10_256, '/livez')).body).toMatch(
+      new RegExp(`^{"lastUpdated": "${time}","currentTime": "${time}"}$`),
+    );
     const metrics = (await get(10_249, '/metrics')).body;
     for (const name of [
       'kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family="IPv4"}',
