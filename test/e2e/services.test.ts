@@ -152,6 +152,82 @@ describe('Services', () => {
   });
 });
 
+describe('the data plane', () => {
+  interface Mode {
+    readonly node: string;
+    readonly active: string;
+  }
+  const modes = async (...args: string[]): Promise<Mode[]> =>
+    JSON.parse((await cluster.weft(['proxy', 'mode', ...args, '--name', cluster.name, '-o', 'json'])).stdout) as Mode[];
+
+  it('is changed on all nodes without a failed connection of a pod', async () => {
+    const ip = await clusterIP('echo');
+    // Asks one question after the other until the file is there, and tells how many were answered and what went wrong.
+    const script = `
+      const fs = require('node:fs');
+      const wrong = []; let answered = 0;
+      (async () => {
+        while (!fs.existsSync('/tmp/enough')) {
+          try {
+            const response = await fetch('http://${ip}/', { headers: { connection: 'close' }, signal: AbortSignal.timeout(2000) });
+            await response.text();
+            answered += 1;
+          } catch (error) { wrong.push(String(error.cause ?? error)); }
+        }
+        process.stdout.write(JSON.stringify({ answered, wrong }));
+      })();`;
+    const [client] = echo;
+    if (client === undefined) throw new Error('no pod to ask from');
+    const asking = cluster.kubectl(['exec', client.metadata.name, '--', '/usr/local/bin/node', '-e', script], {
+      timeoutMs: 60_000,
+    });
+    const nodes = (await modes()).map((row) => row.node);
+    for (const mode of ['iptables', 'nftables', 'iptables']) {
+      expect(await modes('set', mode)).toEqual(nodes.map((node) => expect.objectContaining({ node, active: mode })));
+    }
+    await cluster.kubectl([
+      'exec',
+      client.metadata.name,
+      '--',
+      '/usr/local/bin/node',
+      '-e',
+      "require('fs').writeFileSync('/tmp/enough', '')",
+    ]);
+    const { answered, wrong } = JSON.parse((await asking).stdout) as { answered: number; wrong: string[] };
+    expect(wrong).toEqual([]);
+    expect(answered).toBeGreaterThan(20);
+    const rules = await cluster.weft([
+      'node',
+      'exec',
+      '--name',
+      cluster.name,
+      'n1',
+      '--',
+      'iptables-save',
+      '-t',
+      'nat',
+    ]);
+    expect(rules.stdout).toContain('default/echo:http cluster IP');
+    const tables = await cluster.weft(['node', 'exec', '--name', cluster.name, 'n1', '--', 'nft', 'list', 'tables']);
+    expect(tables.stdout).not.toContain('weft-services');
+    // Names go on being answered, by UDP.
+    expect(await resolves('echo')).toBe(ip);
+    await modes('set', 'default');
+    expect(await resolves('echo')).toBe(ip);
+  });
+
+  it('that does not exist is refused, by the command and by the node', async () => {
+    const ran = await cluster.weft(['proxy', 'mode', 'set', 'magic', '--name', cluster.name], { check: false });
+    expect(ran.stderr).toContain('there is no data plane "magic"');
+    await cluster.kubectl(['annotate', 'node', 'n1', 'weft.dev/proxy-mode=magic']);
+    await until('an event', async () =>
+      (await cluster.ask(['get', 'events', '-o', 'jsonpath={.items[*].reason}'])).includes('ProxyModeNotChanged'),
+    );
+    await cluster.kubectl(['annotate', 'node', 'n1', 'weft.dev/proxy-mode-']);
+    expect((await modes()).every((row) => row.active === 'nftables')).toBe(true);
+  });
+});
+
 describe('names', () => {
   beforeAll(async () => {
     await cluster.apply([

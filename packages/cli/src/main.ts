@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from 'commander';
 import { addCniCommand } from './cni-command.ts';
+import { WeftError } from '@weft/plan';
 import { printError } from './output.ts';
 
 declare const WEFT_VERSION: string | undefined;
@@ -105,6 +106,41 @@ image
   .requiredOption('--dir <dir>')
   .action(async (options) => (await import('./commands/image.ts')).imagePrepare(options));
 
+const kubeconfigOption = (): Option => new Option('--kubeconfig <file>', 'another cluster than one of this machine');
+const proxy = program.command('proxy').description("Services on the nodes' kernels");
+const modeCommand = proxy
+  .command('mode')
+  .description('show the data plane of each node, or change it while traffic goes on')
+  .enablePositionalOptions()
+  .addOption(nameOption())
+  .addOption(kubeconfigOption())
+  .addOption(outputOption())
+  .action(async (options) => (await import('./commands/proxy.ts')).proxyMode(options));
+modeCommand
+  .command('set <mode>')
+  .description('nftables, iptables, or default; without --node on all nodes')
+  .option('--node <node...>', 'nodes to change')
+  .addOption(nameOption())
+  .addOption(kubeconfigOption())
+  .addOption(outputOption())
+  .action(async (mode, options) => {
+    if (!['nftables', 'iptables', 'default'].includes(mode)) {
+      throw new WeftError({
+        code: 'BAD_MODE',
+        message: `there is no data plane "${mode}"`,
+        hint: 'weft proxy mode set nftables|iptables|default',
+      });
+    }
+    await (await import('./commands/proxy.ts')).setProxyMode(mode, options);
+  });
+program
+  .command('kube-proxy')
+  .description('Services on this machine for any cluster, with the flags and the configuration file of kube-proxy')
+  .helpOption(false)
+  .allowUnknownOption()
+  .passThroughOptions()
+  .argument('[args...]')
+  .action(async (args) => (await import('./commands/kube-proxy.ts')).kubeProxy(args));
 const dns = program
   .command('dns')
   .description('the DNS server, with the command line of CoreDNS; and what it answers')
@@ -112,8 +148,6 @@ const dns = program
   .helpOption(false)
   .argument('[args...]')
   .action(async (args) => (await import('./commands/dns.ts')).dns(args));
-const kubeconfigOption = (): Option =>
-  new Option('--kubeconfig <file>', 'another cluster than one of this machine, by its kubeconfig');
 dns
   .command('query <name>')
   .description("ask what a pod's resolver asks, and show which plugin answered and the objects behind the answer")

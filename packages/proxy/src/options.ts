@@ -6,6 +6,8 @@ import type { FamilyConfig, LocalDetector, NodePortScope } from './config.ts';
 export type NodePortAddresses = readonly string[];
 
 export interface TableOptions {
+  /** Families to serve. Default: those that the blocks speak of, IPv4 when there are none. */
+  readonly families?: readonly Family[];
   /** Pod blocks of the cluster; traffic from elsewhere to a ClusterIP is masqueraded. None: nothing is told apart. */
   readonly clusterCidrs: readonly string[];
   /** Service blocks; their unallocated addresses are dropped. */
@@ -64,8 +66,9 @@ function nodePortScope(options: TableOptions, mode: Mode): NodePortScope {
   };
 }
 
-/** Families that the blocks speak of; IPv4 when there are none. */
-export function familiesOf(options: Pick<TableOptions, 'clusterCidrs' | 'serviceCidrs'>): Family[] {
+/** Families that are served. */
+export function familiesOf(options: Pick<TableOptions, 'clusterCidrs' | 'serviceCidrs' | 'families'>): Family[] {
+  if (options.families !== undefined) return [...options.families].sort((a, b) => a - b);
   const all = [...blocks('clusterCidrs', options.clusterCidrs), ...blocks('serviceCidrs', options.serviceCidrs)];
   const families = new Set(all.map((prefix) => prefix.ip.family));
   return families.size === 0 ? [4] : [...families].sort((a, b) => a - b);

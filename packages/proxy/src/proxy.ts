@@ -284,6 +284,16 @@ export class ServiceProxy {
     this.#log.info('changed the data plane', { from: old.name, to: next.name });
   }
 
+  /** Removes what another data plane than the present one has left on this node. */
+  removeTraces(mode: Mode): Promise<void> {
+    const done = this.#switching.then(async () => {
+      if (mode === this.#dataPlane.name) return;
+      await makePlane(mode, familyConfigs(this.#options, mode), this.#options, this.#log).cleanup();
+    });
+    this.#switching = done.catch(() => {});
+    return done;
+  }
+
   /** Compares the kernel with the plan now. Returns how many elements were wrong and have been repaired. */
   audit(): Promise<number> {
     return this.#loop.auditNow();
