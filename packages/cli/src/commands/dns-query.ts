@@ -70,7 +70,7 @@ export async function dnsQuery(name: string, options: QueryOptions): Promise<voi
       const asked: Inspected[] = [];
       for (const candidate of searchCandidates(name, { searches: conf.searches, ndots })) {
         const params = new URLSearchParams({ name: candidate, type: options.type, ...(ip ? { client: ip } : {}) });
-        const answer = await ask<Inspected>(`/query?${params}`);
+        const answer = await ask<Inspected>(`/query?${params.toString()}`);
         asked.push(answer);
         if (answer.answers.length > 0) break;
       }
