@@ -225,3 +225,59 @@ describe('resolvers', () => {
     mustMatch(missing, /ENOTFOUND|does not/);
   });
 });
+
+describe('weft dns', () => {
+  interface Query {
+    readonly found: boolean;
+    readonly from: { readonly pod: string };
+    readonly queries: readonly {
+      readonly name: string;
+      readonly rcode: string;
+      readonly plugin: string;
+      readonly objects: readonly { readonly kind: string; readonly namespace: string; readonly name: string }[];
+    }[];
+  }
+
+  const query = async (args: readonly string[]): Promise<Query> =>
+    JSON.parse(
+      (await cluster.weft(['dns', 'query', '--name', cluster.name, '-o', 'json', ...args], { check: false })).stdout,
+    ) as Query;
+
+  it("query asks what a pod's resolver asks, and tells the objects behind the answer", async () => {
+    const { found, from, queries } = await query(['--from', 'default/musl', 'kube-dns.kube-system']);
+    expect([found, from.pod]).toEqual([true, 'default/musl']);
+    expect(queries.map((q) => [q.name, q.rcode, q.plugin])).toEqual([
+      ['kube-dns.kube-system.default.svc.cluster.local.', 'NXDOMAIN', 'kubernetes'],
+      ['kube-dns.kube-system.svc.cluster.local.', 'NOERROR', 'kubernetes'],
+    ]);
+    expect(queries[1]?.objects[0]).toMatchObject({ kind: 'Service', namespace: 'kube-system', name: 'kube-dns' });
+    expect(queries[1]?.objects.slice(1).map((o) => o.kind)).toEqual(['EndpointSlice', 'EndpointSlice']);
+    const text = (await cluster.weft(['dns', 'query', '--name', cluster.name, 'kubernetes'])).stdout;
+    expect(text).toContain('from Service default/kubernetes');
+  });
+
+  it('top tells who asks what, and what the search path costs', async () => {
+    const top = cluster.background([
+      cluster.command,
+      'dns',
+      'top',
+      '--name',
+      cluster.name,
+      '--for',
+      '4s',
+      '-o',
+      'json',
+    ]);
+    while (top.running) {
+      await cluster.kubectl(['exec', 'musl', '--', '/musl/lookup', 'target.default'], { check: false });
+    }
+    const report = JSON.parse(/^\{[\s\S]*^\}$/m.exec(top.output)?.[0] ?? '{}') as {
+      names: { name: string }[];
+      clients: { pod?: string; search: number }[];
+      suffixes: { suffix: string }[];
+    };
+    expect(report.names.map((n) => n.name)).toContain('target.default.svc.cluster.local.');
+    expect(report.clients.find((c) => c.pod === 'default/musl')?.search).toBeGreaterThan(0);
+    expect(report.suffixes.map((s) => s.suffix)).toContain('default.svc.cluster.local.');
+  });
+});

@@ -163,13 +163,30 @@ program
   .passThroughOptions()
   .argument('[args...]')
   .action(async (args) => (await import('./commands/kube-proxy.ts')).kubeProxy(args));
-program
+const dns = program
   .command('dns')
-  .description('the DNS server, with the command line of CoreDNS')
+  .description('the DNS server, with the command line of CoreDNS; and what it answers')
   .allowUnknownOption()
   .helpOption(false)
   .argument('[args...]')
   .action(async (args) => (await import('./commands/dns.ts')).dns(args));
+dns
+  .command('query <name>')
+  .description("ask what a pod's resolver asks, and show which plugin answered and the objects behind the answer")
+  .option('--from <pod>', 'the pod that asks, as NAMESPACE/POD (default: a pod of namespace default)')
+  .option('--type <type>', 'record type', 'A')
+  .addOption(nameOption())
+  .addOption(kubeconfigOption())
+  .addOption(outputOption())
+  .action(async (name, options) => (await import('./commands/dns-query.ts')).dnsQuery(name, options));
+dns
+  .command('top')
+  .description('watch who asks cluster DNS what, and what is asked for nothing')
+  .option('--for <time>', 'how long to watch, as in 10s or 2m', '10s')
+  .addOption(nameOption())
+  .addOption(kubeconfigOption())
+  .addOption(outputOption())
+  .action(async (options) => (await import('./commands/dns-top.ts')).dnsTop(options));
 
 addCniCommand(program);
 

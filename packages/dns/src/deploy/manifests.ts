@@ -77,7 +77,8 @@ function container(options: DnsManifestOptions): object {
     name: NAME,
     image: options.image,
     imagePullPolicy: 'IfNotPresent',
-    args: ['dns', '-conf', '/etc/coredns/Corefile'],
+    // Only who may forward ports of the pod reaches its loopback: `weft dns query` and `weft dns top`.
+    args: ['dns', '-conf', '/etc/coredns/Corefile', '-inspect', '127.0.0.1:9154'],
     resources: { limits: { memory: '170Mi' }, requests: { cpu: '100m', memory: '70Mi' } },
     ports: [
       { name: 'dns', containerPort: 53, protocol: 'UDP' },
