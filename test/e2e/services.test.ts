@@ -216,6 +216,53 @@ describe('the data plane', () => {
     expect(await resolves('echo')).toBe(ip);
   });
 
+  it('is told of a Service: who is in and why, and what becomes of a packet', async () => {
+    const ran = await cluster.weft(['service', 'echo', '--name', cluster.name, '--from', 'box-n1', '--rules']);
+    for (const pod of echo) expect(ran.stdout).toMatch(new RegExp(`${pod.ip}:\\d+ .* in: conditions.ready`));
+    expect(ran.stdout).toMatch(/From box-n1 \(pod [\d.]+\):/);
+    expect(ran.stdout).toContain('spec.internalTrafficPolicy Cluster');
+    const report = JSON.parse(
+      (await cluster.weft(['service', 'default/echo', '--name', cluster.name, '--from', '203.0.113.9', '-o', 'json']))
+        .stdout,
+    ) as { packets: { node: string; decision: { verdict: string; source: string } }[] };
+    expect(report.packets.every(({ decision }) => decision.verdict === 'serve' && decision.source === 'node')).toBe(
+      true,
+    );
+    const none = await cluster.weft(['service', 'nothing', '--name', cluster.name], { check: false });
+    expect(none.stderr).toContain('there is no Service default/nothing');
+  });
+
+  it('says what a manifest would change, and that is what the kernel then has', async () => {
+    const live = await cluster.json<{ spec: Record<string, unknown>; metadata: object }>(['get', 'svc', 'echo']);
+    const manifest = JSON.stringify({ ...live, spec: { ...live.spec, externalIPs: ['192.0.2.77'] } });
+    await cluster.shell(`cat > echo-diff.json <<'END'\n${manifest}\nEND`);
+    const ran = await cluster.shell(`weft proxy diff -f echo-diff.json --name ${cluster.name} --node n1 -o json`);
+    const { nodes } = JSON.parse(ran.stdout) as { nodes: { changes: { sign: string; text: string }[] }[] };
+    const added = nodes[0]?.changes.filter((c) => c.sign === '+' && c.text.startsWith('frontends { 192.0.2.77')) ?? [];
+    expect(added.length).toBeGreaterThan(0);
+    const table = async (): Promise<string> =>
+      (
+        await cluster.weft([
+          'node',
+          'exec',
+          '--name',
+          cluster.name,
+          'n1',
+          '--',
+          'nft',
+          'list',
+          'map',
+          'ip',
+          'weft-services',
+          'frontends',
+        ])
+      ).stdout;
+    expect(await table()).not.toContain('192.0.2.77');
+    await cluster.kubectl(['patch', 'svc', 'echo', '-p', '{"spec":{"externalIPs":["192.0.2.77"]}}']);
+    await until('the address in the kernel', async () => (await table()).includes('192.0.2.77'));
+    await cluster.kubectl(['patch', 'svc', 'echo', '-p', '{"spec":{"externalIPs":null}}']);
+  });
+
   it('that does not exist is refused, by the command and by the node', async () => {
     const ran = await cluster.weft(['proxy', 'mode', 'set', 'magic', '--name', cluster.name], { check: false });
     expect(ran.stderr).toContain('there is no data plane "magic"');

@@ -133,6 +133,28 @@ modeCommand
     }
     await (await import('./commands/proxy.ts')).setProxyMode(mode, options);
   });
+proxy
+  .command('diff')
+  .description("what a manifest would change in the nodes' kernels, before it is applied")
+  .requiredOption('-f, --filename <file>', 'manifest with Services and EndpointSlices, - for standard input')
+  .option('--node <node>', 'one node only')
+  .addOption(nameOption())
+  .addOption(kubeconfigOption())
+  .addOption(outputOption())
+  .action(async (options) => (await import('./commands/proxy-diff.ts')).proxyDiff(options));
+
+program
+  .command('service <name>')
+  .description('frontends and endpoints of a Service, why each is in or out, and what becomes of a packet')
+  .option('-n, --namespace <namespace>', 'namespace (default: default)')
+  .option('--from <source>', 'follow a packet from a pod, a node or an address')
+  .option('--node <node>', 'as one node sees it')
+  .option('--rules', 'show what carries it on each node')
+  .addOption(nameOption())
+  .addOption(kubeconfigOption())
+  .addOption(outputOption())
+  .action(async (name, options) => (await import('./commands/service.ts')).service(name, options));
+
 program
   .command('kube-proxy')
   .description('Services on this machine for any cluster, with the flags and the configuration file of kube-proxy')

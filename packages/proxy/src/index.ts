@@ -26,3 +26,13 @@ export {
   type ServiceProxyOptions,
   type Source,
 } from './proxy.ts';
+export { decide, type Decision, frontendText, type PacketSource } from './explain/decide.ts';
+export { ruleChanges, type RuleLine } from './explain/rules.ts';
+export {
+  type BackendReport,
+  explainService,
+  planOf,
+  type PortReport,
+  type ServiceObjects,
+  type ServiceReport,
+} from './explain/service.ts';
