@@ -36,7 +36,7 @@ describe('maps', () => {
     map.set(u32(1), Buffer.from('12345678'));
     map.set(u32(2), Buffer.from('abcdefgh'));
     expect(map.get(u32(1))?.toString()).toBe('12345678');
-    expect([...map.keys()].map((key) => key.readUInt32LE()).sort()).toEqual([1, 2]);
+    expect(new Set([...map.keys()].map((key) => key.readUInt32LE()))).toEqual(new Set([1, 2]));
     expect(() => map.set(u32(1), Buffer.alloc(8), 'absent')).toThrow(/EEXIST/);
     expect(map.delete(u32(1))).toBe(true);
     expect(map.delete(u32(1))).toBe(false);
