@@ -123,7 +123,7 @@ describe.each([0, 1, 2])('kubectl, version %i of those found', (slot) => {
     const columns = await k(['get', 'deploy', '-o', 'custom-columns=N:.metadata.name,R:.spec.replicas']);
     mustMatch(columns, /^N\s+R\nweb\s+2$/m);
     mustMatch(await k(['get', 'all']), /^replicaset\.apps\/web-\w+\s+2\s+2\s+2\s/m);
-    mustMatch(await k(['get', 'pods', '-A', '--sort-by=.metadata.name']), /^kube-system\s+weft-dns-/m);
+    mustMatch(await k(['get', 'pods', '-A', '--sort-by=.metadata.name']), /^kube-system\s+coredns-/m);
     mustMatch(await k(['get', 'nodes']), /^n1\s+Ready\s/m);
     mustFail(
       await k(['get', 'pod', 'nobody'], { check: false }),

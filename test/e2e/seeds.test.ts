@@ -110,7 +110,7 @@ describe('the manifests of the articles', () => {
       const left = await cluster.ask(['get', 'svc,deploy,ds,ingress,netpol', '-A', '-o', 'name']);
       return left
         .split('\n')
-        .every((name) => /^(service\/(kubernetes|kube-dns)|deployment\.apps\/weft-dns)$/.test(name));
+        .every((name) => /^(service\/(kubernetes|kube-dns)|deployment\.apps\/coredns)$/.test(name));
     });
   });
 });

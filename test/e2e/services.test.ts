@@ -152,6 +152,129 @@ describe('Services', () => {
   });
 });
 
+describe('the data plane', () => {
+  interface Mode {
+    readonly node: string;
+    readonly active: string;
+  }
+  const modes = async (...args: string[]): Promise<Mode[]> =>
+    JSON.parse((await cluster.weft(['proxy', 'mode', ...args, '--name', cluster.name, '-o', 'json'])).stdout) as Mode[];
+
+  it('is changed on all nodes without a failed connection of a pod', async () => {
+    const ip = await clusterIP('echo');
+    // Asks one question after the other until the file is there, and tells how many were answered and what went wrong.
+    const script = `
+      const fs = require('node:fs');
+      const wrong = []; let answered = 0;
+      (async () => {
+        while (!fs.existsSync('/tmp/enough')) {
+          try {
+            const response = await fetch('http://${ip}/', { headers: { connection: 'close' }, signal: AbortSignal.timeout(2000) });
+            await response.text();
+            answered += 1;
+          } catch (error) { wrong.push(String(error.cause ?? error)); }
+        }
+        process.stdout.write(JSON.stringify({ answered, wrong }));
+      })();`;
+    const [client] = echo;
+    if (client === undefined) throw new Error('no pod to ask from');
+    const asking = cluster.kubectl(['exec', client.metadata.name, '--', '/usr/local/bin/node', '-e', script], {
+      timeoutMs: 60_000,
+    });
+    const nodes = (await modes()).map((row) => row.node);
+    for (const mode of ['iptables', 'nftables', 'iptables']) {
+      expect(await modes('set', mode)).toEqual(nodes.map((node) => expect.objectContaining({ node, active: mode })));
+    }
+    await cluster.kubectl([
+      'exec',
+      client.metadata.name,
+      '--',
+      '/usr/local/bin/node',
+      '-e',
+      "require('fs').writeFileSync('/tmp/enough', '')",
+    ]);
+    const { answered, wrong } = JSON.parse((await asking).stdout) as { answered: number; wrong: string[] };
+    expect(wrong).toEqual([]);
+    expect(answered).toBeGreaterThan(20);
+    const rules = await cluster.weft([
+      'node',
+      'exec',
+      '--name',
+      cluster.name,
+      'n1',
+      '--',
+      'iptables-save',
+      '-t',
+      'nat',
+    ]);
+    expect(rules.stdout).toContain('default/echo:http cluster IP');
+    const tables = await cluster.weft(['node', 'exec', '--name', cluster.name, 'n1', '--', 'nft', 'list', 'tables']);
+    expect(tables.stdout).not.toContain('weft-services');
+    // Names go on being answered, by UDP.
+    expect(await resolves('echo')).toBe(ip);
+    await modes('set', 'default');
+    expect(await resolves('echo')).toBe(ip);
+  });
+
+  it('is told of a Service: who is in and why, and what becomes of a packet', async () => {
+    const ran = await cluster.weft(['service', 'echo', '--name', cluster.name, '--from', 'box-n1', '--rules']);
+    for (const pod of echo) expect(ran.stdout).toMatch(new RegExp(`${pod.ip}:\\d+ .* in: conditions.ready`));
+    expect(ran.stdout).toMatch(/From box-n1 \(pod [\d.]+\):/);
+    expect(ran.stdout).toContain('spec.internalTrafficPolicy Cluster');
+    const report = JSON.parse(
+      (await cluster.weft(['service', 'default/echo', '--name', cluster.name, '--from', '203.0.113.9', '-o', 'json']))
+        .stdout,
+    ) as { packets: { node: string; decision: { verdict: string; source: string } }[] };
+    expect(report.packets.every(({ decision }) => decision.verdict === 'serve' && decision.source === 'node')).toBe(
+      true,
+    );
+    const none = await cluster.weft(['service', 'nothing', '--name', cluster.name], { check: false });
+    expect(none.stderr).toContain('there is no Service default/nothing');
+  });
+
+  it('says what a manifest would change, and that is what the kernel then has', async () => {
+    const live = await cluster.json<{ spec: Record<string, unknown>; metadata: object }>(['get', 'svc', 'echo']);
+    const manifest = JSON.stringify({ ...live, spec: { ...live.spec, externalIPs: ['192.0.2.77'] } });
+    await cluster.shell(`cat > echo-diff.json <<'END'\n${manifest}\nEND`);
+    const ran = await cluster.shell(`weft proxy diff -f echo-diff.json --name ${cluster.name} --node n1 -o json`);
+    const { nodes } = JSON.parse(ran.stdout) as { nodes: { changes: { sign: string; text: string }[] }[] };
+    const added = nodes[0]?.changes.filter((c) => c.sign === '+' && c.text.startsWith('frontends { 192.0.2.77')) ?? [];
+    expect(added.length).toBeGreaterThan(0);
+    const table = async (): Promise<string> =>
+      (
+        await cluster.weft([
+          'node',
+          'exec',
+          '--name',
+          cluster.name,
+          'n1',
+          '--',
+          'nft',
+          'list',
+          'map',
+          'ip',
+          'weft-services',
+          'frontends',
+        ])
+      ).stdout;
+    expect(await table()).not.toContain('192.0.2.77');
+    await cluster.kubectl(['patch', 'svc', 'echo', '-p', '{"spec":{"externalIPs":["192.0.2.77"]}}']);
+    await until('the address in the kernel', async () => (await table()).includes('192.0.2.77'));
+    await cluster.kubectl(['patch', 'svc', 'echo', '-p', '{"spec":{"externalIPs":null}}']);
+  });
+
+  it('that does not exist is refused, by the command and by the node', async () => {
+    const ran = await cluster.weft(['proxy', 'mode', 'set', 'magic', '--name', cluster.name], { check: false });
+    expect(ran.stderr).toContain('there is no data plane "magic"');
+    await cluster.kubectl(['annotate', 'node', 'n1', 'weft.dev/proxy-mode=magic']);
+    await until('an event', async () =>
+      (await cluster.ask(['get', 'events', '-o', 'jsonpath={.items[*].reason}'])).includes('ProxyModeNotChanged'),
+    );
+    await cluster.kubectl(['annotate', 'node', 'n1', 'weft.dev/proxy-mode-']);
+    expect((await modes()).every((row) => row.active === 'nftables')).toBe(true);
+  });
+});
+
 describe('names', () => {
   beforeAll(async () => {
     await cluster.apply([
@@ -266,7 +389,7 @@ describe('names', () => {
     ]);
     await waitReady(cluster, 'upstream');
     const address = await cluster.ask(['get', 'pod', 'upstream', '-o', 'jsonpath={.status.podIP}']);
-    const config = await cluster.json<{ data: { Corefile: string } }>(['-n', 'kube-system', 'get', 'cm', 'weft-dns']);
+    const config = await cluster.json<{ data: { Corefile: string } }>(['-n', 'kube-system', 'get', 'cm', 'coredns']);
     const changed = config.data.Corefile.replace(/forward \. \S+/, `forward . ${address}`);
     expect(changed).not.toBe(config.data.Corefile);
     await cluster.kubectl([
@@ -274,13 +397,13 @@ describe('names', () => {
       'kube-system',
       'patch',
       'cm',
-      'weft-dns',
+      'coredns',
       '--type=merge',
       '-p',
       JSON.stringify({ data: { Corefile: changed } }),
     ]);
-    await cluster.kubectl(['-n', 'kube-system', 'rollout', 'restart', 'deployment/weft-dns']);
-    await cluster.kubectl(['-n', 'kube-system', 'rollout', 'status', 'deployment/weft-dns', '--timeout=60s'], {
+    await cluster.kubectl(['-n', 'kube-system', 'rollout', 'restart', 'deployment/coredns']);
+    await cluster.kubectl(['-n', 'kube-system', 'rollout', 'status', 'deployment/coredns', '--timeout=60s'], {
       timeoutMs: 65_000,
     });
     await until('the outside name', async () => (await resolves('www.example.test')) === '203.0.113.7');

@@ -1,11 +1,12 @@
 import { CniServer, defaultConflist, type Installed, installPlugins, type PodAttachment } from '@weft/cni';
 import { Fabric, type FabricConfig } from '@weft/fabric';
-import { Informer, type KubeClient, type Node, resources } from '@weft/kube';
+import { EventRecorder, Informer, type KubeClient, type Node, resources } from '@weft/kube';
 import { errorMessage, type Logger, type Metrics } from '@weft/plan';
-import { proxyInformers, ServiceProxy } from '@weft/proxy';
+import { type Mode, proxyInformers, ServiceProxy } from '@weft/proxy';
 import { writeConflist } from './conflist.ts';
 import { healthServer, listenOrReport } from './http.ts';
 import { podCidrsOf, slimNode } from './nodes.ts';
+import { ProxyModeFollower } from './proxy-mode.ts';
 
 export interface AgentOptions {
   /** Name of this machine's Node object. */
@@ -29,6 +30,8 @@ export interface AgentOptions {
   };
   /** Where NodePorts answer; see ServiceProxy. */
   readonly nodePortAddresses?: readonly string[];
+  /** Data plane of Services, unless the Node's annotation says another one. Default nftables. */
+  readonly proxyMode?: Mode;
   /** Address of /healthz, /readyz and /metrics; none when absent. */
   readonly listen?: { readonly host: string; readonly port: number };
   readonly log: Logger;
@@ -50,6 +53,7 @@ export class Agent {
   readonly #options: AgentOptions;
   readonly #log: Logger;
   readonly #nodes: Informer<Node>;
+  readonly #mode: ProxyModeFollower;
   #installed: Installed | undefined;
   #networkProblem: string | undefined = 'the agent is starting';
   #conflistFor = '';
@@ -68,10 +72,16 @@ export class Agent {
     });
     this.cni = new CniServer({ socketPath: options.cni.socketPath, stateDir: options.cni.stateDir, log, metrics });
     this.fabric = new Fabric({ nodeName, nodes: this.#nodes, config: options.fabric, log, metrics });
+    const events = new EventRecorder({ client, component: 'weft-agent', host: nodeName, log });
     const { services, slices, start } = proxyInformers({ client, nodeName, log, metrics });
     this.proxy = new ServiceProxy({
       nodeName,
       sources: { services, slices, node: this.#nodes },
+      dataPlane: options.proxyMode ?? 'nftables',
+      event: (service, type, reason, message) => {
+        const [namespace = '', name = ''] = service.split('/');
+        events.event({ apiVersion: 'v1', kind: 'Service', namespace, name }, type, reason, message);
+      },
       clusterCidrs: options.clusterCidrs,
       serviceCidrs: options.serviceCidrs,
       ...(options.nodePortAddresses === undefined ? {} : { nodePortAddresses: options.nodePortAddresses }),
@@ -79,6 +89,8 @@ export class Agent {
       metrics,
     });
     this.#startServices = start;
+    const fallback = options.proxyMode ?? 'nftables';
+    this.#mode = new ProxyModeFollower({ nodeName, client, proxy: this.proxy, events, fallback, log });
   }
 
   readonly #startServices: (signal: AbortSignal) => void;
@@ -104,6 +116,7 @@ export class Agent {
     this.#installed = installed;
     if (installed.kind === 'node') this.#log.warn('CNI plugins run as Node scripts', { why: installed.why });
     this.#nodes.on({ add: (n) => this.#configure(n), update: (_, n) => this.#configure(n) });
+    this.#nodes.on({ add: (n) => this.#mode.node(n), update: (_, n) => this.#mode.node(n) });
   }
 
   /** Why pods cannot be given a network now, or undefined. */

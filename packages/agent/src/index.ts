@@ -1,2 +1,3 @@
 export { Agent, type AgentOptions } from './agent.ts';
 export { type HealthCheck, healthServer } from './http.ts';
+export { ACTIVE_PROXY_MODE, PROXY_MODE } from './proxy-mode.ts';

@@ -1,4 +1,6 @@
 import { Command, CommanderError, Option } from 'commander';
+import { addCniCommand } from './cni-command.ts';
+import { WeftError } from '@weft/plan';
 import { printError } from './output.ts';
 
 declare const WEFT_VERSION: string | undefined;
@@ -104,13 +106,89 @@ image
   .requiredOption('--dir <dir>')
   .action(async (options) => (await import('./commands/image.ts')).imagePrepare(options));
 
+const kubeconfigOption = (): Option => new Option('--kubeconfig <file>', 'another cluster than one of this machine');
+const proxy = program.command('proxy').description("Services on the nodes' kernels");
+const modeCommand = proxy
+  .command('mode')
+  .description('show the data plane of each node, or change it while traffic goes on')
+  .enablePositionalOptions()
+  .addOption(nameOption())
+  .addOption(kubeconfigOption())
+  .addOption(outputOption())
+  .action(async (options) => (await import('./commands/proxy.ts')).proxyMode(options));
+modeCommand
+  .command('set <mode>')
+  .description('nftables, iptables, or default; without --node on all nodes')
+  .option('--node <node...>', 'nodes to change')
+  .addOption(nameOption())
+  .addOption(kubeconfigOption())
+  .addOption(outputOption())
+  .action(async (mode, options) => {
+    if (!['nftables', 'iptables', 'default'].includes(mode)) {
+      throw new WeftError({
+        code: 'BAD_MODE',
+        message: `there is no data plane "${mode}"`,
+        hint: 'weft proxy mode set nftables|iptables|default',
+      });
+    }
+    await (await import('./commands/proxy.ts')).setProxyMode(mode, options);
+  });
+proxy
+  .command('diff')
+  .description("what a manifest would change in the nodes' kernels, before it is applied")
+  .requiredOption('-f, --filename <file>', 'manifest with Services and EndpointSlices, - for standard input')
+  .option('--node <node>', 'one node only')
+  .addOption(nameOption())
+  .addOption(kubeconfigOption())
+  .addOption(outputOption())
+  .action(async (options) => (await import('./commands/proxy-diff.ts')).proxyDiff(options));
+
 program
+  .command('service <name>')
+  .description('frontends and endpoints of a Service, why each is in or out, and what becomes of a packet')
+  .option('-n, --namespace <namespace>', 'namespace (default: default)')
+  .option('--from <source>', 'follow a packet from a pod, a node or an address')
+  .option('--node <node>', 'as one node sees it')
+  .option('--rules', 'show what carries it on each node')
+  .addOption(nameOption())
+  .addOption(kubeconfigOption())
+  .addOption(outputOption())
+  .action(async (name, options) => (await import('./commands/service.ts')).service(name, options));
+
+program
+  .command('kube-proxy')
+  .description('Services on this machine for any cluster, with the flags and the configuration file of kube-proxy')
+  .helpOption(false)
+  .allowUnknownOption()
+  .passThroughOptions()
+  .argument('[args...]')
+  .action(async (args) => (await import('./commands/kube-proxy.ts')).kubeProxy(args));
+const dns = program
   .command('dns')
-  .description('the DNS server, with the command line of CoreDNS')
+  .description('the DNS server, with the command line of CoreDNS; and what it answers')
   .allowUnknownOption()
   .helpOption(false)
   .argument('[args...]')
   .action(async (args) => (await import('./commands/dns.ts')).dns(args));
+dns
+  .command('query <name>')
+  .description("ask what a pod's resolver asks, and show which plugin answered and the objects behind the answer")
+  .option('--from <pod>', 'the pod that asks, as NAMESPACE/POD (default: a pod of namespace default)')
+  .option('--type <type>', 'record type', 'A')
+  .addOption(nameOption())
+  .addOption(kubeconfigOption())
+  .addOption(outputOption())
+  .action(async (name, options) => (await import('./commands/dns-query.ts')).dnsQuery(name, options));
+dns
+  .command('top')
+  .description('watch who asks cluster DNS what, and what is asked for nothing')
+  .option('--for <time>', 'how long to watch, as in 10s or 2m', '10s')
+  .addOption(nameOption())
+  .addOption(kubeconfigOption())
+  .addOption(outputOption())
+  .action(async (options) => (await import('./commands/dns-top.ts')).dnsTop(options));
+
+addCniCommand(program);
 
 program
   .command('supervise', { hidden: true })

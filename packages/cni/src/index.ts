@@ -18,10 +18,11 @@ export { type IpPool, readPools } from './pools/pool.ts';
 export { type Installed, type InstallOptions, installPlugins } from './install/install.ts';
 export type { PluginConfig as NetworkPlugin, NetworkList } from './runtime/config.ts';
 export { parseNetworkList } from './runtime/config.ts';
-export { CniRuntime, type CniRuntimeOptions, type RuntimeAttachment } from './runtime/runtime.ts';
+export { CniRuntime, type CniRuntimeOptions, type RuntimeAttachment, type TraceContext } from './runtime/runtime.ts';
+export { parseCniArgs } from './spec/environment.ts';
 export { CniServer, type CniServerOptions, type PodAttachment } from './server/server.ts';
 export { CniCode, CniError } from './spec/errors.ts';
-export { parseResult, resultToVersion } from './spec/result.ts';
+export { formatResult, parseResult, resultToVersion } from './spec/result.ts';
 export type {
   Attachment,
   CniCommand,

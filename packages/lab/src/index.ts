@@ -15,4 +15,5 @@ export { clusterPaths, type ClusterPaths, machinePidFile, nodeDirs } from './clu
 export { enterClusterArgs } from './cluster/processes.ts';
 export type { PhaseReport, ProgressEvent } from './cluster/progress.ts';
 export { upCluster, type UpResult } from './cluster/up.ts';
+export { formatResolvConf, parseResolvConf, type ResolvConf } from './kubelet/dns.ts';
 export { netnsPath, UNDERLAY_API_PORT, underlayAddresses } from './topology/addresses.ts';

@@ -149,6 +149,22 @@ export class PlanLoop<V> {
     return new Promise((resolve) => this.#idleWaiters.push(resolve));
   }
 
+  /** Does `work` between two applies: none runs when it starts, and none starts before it has ended. */
+  async between<T>(work: () => Promise<T>): Promise<T> {
+    while (this.#running !== undefined) await this.#running;
+    let result: { readonly value: T } | undefined;
+    let failure: { readonly error: unknown } | undefined;
+    await this.#exclusively(async () => {
+      try {
+        result = { value: await work() };
+      } catch (error) {
+        failure = { error };
+      }
+    });
+    if (failure !== undefined) throw failure.error;
+    return (result as { readonly value: T }).value;
+  }
+
   /** Runs the audit at once. Returns how many entries were repaired. */
   async auditNow(): Promise<number> {
     if (this.#subsystem.audit === undefined) return 0;

@@ -13,6 +13,12 @@ export interface Capabilities {
   readonly allNodePortAddresses: boolean;
   /** Clients of a port without endpoints are refused at once. */
   readonly rejects: boolean;
+  /** TCP clients are refused by a reset, however many they are; else by ICMP errors, which the kernel rate limits. */
+  readonly resets: boolean;
+  /** The node's own connections to external addresses without endpoints are refused; else they are routed on. */
+  readonly refusesNodeToExternal: boolean;
+  /** Inside Service blocks, ports that no Service has are refused and addresses that nobody has are dropped. */
+  readonly guardsServiceBlocks: boolean;
 }
 
 /** How a data plane found the node when it started. */

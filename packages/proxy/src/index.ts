@@ -1,5 +1,6 @@
 export type { Capabilities, DataPlane, StartReport } from './dataplane.ts';
 export { compileService } from './model/compile.ts';
+export { IptablesDataPlane, type IptablesOptions } from './iptables/dataplane.ts';
 export { type NodeFacts, nodeFacts } from './model/node.ts';
 export { endpointWidth, formatAddress, formatEndpoint, type Packed, unpackList } from './model/packed.ts';
 export { PROXY_SELECTOR, slimService, type SlimService, slimSlice, type SlimSlice } from './model/slim.ts';
@@ -15,8 +16,9 @@ export {
   type TrafficPolicy,
 } from './model/types.ts';
 export { NftablesDataPlane, type NftablesOptions } from './nftables/dataplane.ts';
-export { layoutConfigs, type NodePortAddresses, type TableOptions } from './options.ts';
+export { familyConfigs, type Mode, type NodePortAddresses, type TableOptions } from './options.ts';
 export {
+  type ProxyEvent,
   type ProxyHealth,
   proxyInformers,
   type ProxySources,
@@ -24,3 +26,13 @@ export {
   type ServiceProxyOptions,
   type Source,
 } from './proxy.ts';
+export { decide, type Decision, frontendText, type PacketSource } from './explain/decide.ts';
+export { ruleChanges, type RuleLine } from './explain/rules.ts';
+export {
+  type BackendReport,
+  explainService,
+  planOf,
+  type PortReport,
+  type ServiceObjects,
+  type ServiceReport,
+} from './explain/service.ts';

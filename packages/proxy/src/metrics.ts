@@ -27,7 +27,7 @@ export class ProxyMetrics {
   readonly #endpointPending: Gauge;
   readonly #endpointTotal: Counter;
   readonly #noLocal: Gauge;
-  readonly #failures: Counter;
+  readonly #failures: Counter | undefined;
   readonly #conntrack: Histogram;
   readonly #conntrackDeleted: Counter;
 
@@ -82,10 +82,13 @@ export class ProxyMetrics {
       `${p}sync_proxy_rules_no_local_endpoints_total`,
       'Number of services with a Local traffic policy and no endpoints',
     );
-    this.#failures = metrics.counter(
-      `${p}sync_proxy_rules_${mode}_sync_failures_total`,
-      `Cumulative proxy ${mode} sync failures`,
-    );
+    // The iptables data plane counts its own failures, by kind of restore.
+    if (mode === 'nftables') {
+      this.#failures = metrics.counter(
+        `${p}sync_proxy_rules_nftables_sync_failures_total`,
+        'Cumulative proxy nftables sync failures',
+      );
+    }
     this.#conntrack = metrics.histogram(
       `${p}conntrack_reconciler_sync_duration_seconds`,
       'ReconcileConntrackFlowsLatency latency in seconds',
@@ -124,7 +127,7 @@ export class ProxyMetrics {
   }
 
   syncFailed(): void {
-    for (const labels of this.#families) this.#failures.inc(labels);
+    for (const labels of this.#families) this.#failures?.inc(labels);
   }
 
   /** Seconds from the change of an endpoint (slice annotation) to its effect here. */

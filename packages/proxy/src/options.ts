@@ -1,17 +1,21 @@
 import { type Family, type Prefix, parsePrefix } from '@weft/net';
 import { WeftError } from '@weft/plan';
-import type { LayoutConfig, LocalDetector, NodePortScope } from './nftables/layout.ts';
+import type { FamilyConfig, LocalDetector, NodePortScope } from './config.ts';
 
 /** Where NodePorts answer: blocks of addresses, or kube-proxy's words `primary` and `all`. */
 export type NodePortAddresses = readonly string[];
 
 export interface TableOptions {
+  /** Families to serve. Default: those that the blocks speak of, IPv4 when there are none. */
+  readonly families?: readonly Family[];
   /** Pod blocks of the cluster; traffic from elsewhere to a ClusterIP is masqueraded. None: nothing is told apart. */
   readonly clusterCidrs: readonly string[];
   /** Service blocks; their unallocated addresses are dropped. */
   readonly serviceCidrs: readonly string[];
-  /** Default `['primary']`, as kube-proxy in nftables mode. */
+  /** Default as kube-proxy's: `['primary']` in nftables mode, `['all']` in iptables mode. */
   readonly nodePortAddresses?: NodePortAddresses;
+  /** iptables mode: NodePorts answer on 127.0.0.1 where `nodePortAddresses` holds it. Default true. */
+  readonly localhostNodePorts?: boolean;
   /** Masquerade everything that goes to a ClusterIP. */
   readonly masqueradeAll?: boolean;
   /** Bit number of the packet mark. Default 14, as kube-proxy. */
@@ -34,40 +38,57 @@ function blocks(field: string, texts: readonly string[]): Prefix[] {
   });
 }
 
-function nodePortScope(texts: NodePortAddresses): NodePortScope {
-  if (texts.includes('localhost')) {
+/** Data planes as kube-proxy names its modes. */
+export type Mode = 'nftables' | 'iptables';
+
+const WORDS = new Set(['primary', 'localhost', 'all', '0.0.0.0/0', '::/0']);
+const LOOPBACK = /^127\./;
+
+function nodePortScope(options: TableOptions, mode: Mode): NodePortScope {
+  const texts = options.nodePortAddresses ?? [mode === 'iptables' ? 'all' : 'primary'];
+  if (texts.includes('localhost') && mode === 'nftables') {
     throw new WeftError({
       code: 'PROXY_LOCALHOST_NODEPORTS',
       message: 'nodePortAddresses: the nftables data plane has no NodePorts on localhost',
       hint: 'use primary, all or CIDR blocks',
     });
   }
-  const words = new Set(['primary', 'all']);
+  const all = texts.includes('all') || texts.includes('0.0.0.0/0') || texts.includes('::/0');
+  const loopback = all || texts.includes('localhost') || texts.some((text) => LOOPBACK.test(text));
   return {
-    all: texts.includes('all') || texts.includes('0.0.0.0/0') || texts.includes('::/0'),
+    all,
     primary: texts.includes('primary'),
     cidrs: blocks(
       'nodePortAddresses',
-      texts.filter((t) => !words.has(t) && t !== '0.0.0.0/0' && t !== '::/0'),
+      texts.filter((text) => !WORDS.has(text)),
     ),
+    ...(mode === 'iptables' && loopback && options.localhostNodePorts !== false ? { localhost: true } : {}),
   };
 }
 
-/** Families that the blocks speak of; IPv4 when there are none. */
-export function familiesOf(options: Pick<TableOptions, 'clusterCidrs' | 'serviceCidrs'>): Family[] {
+/** Families that are served. */
+export function familiesOf(options: Pick<TableOptions, 'clusterCidrs' | 'serviceCidrs' | 'families'>): Family[] {
+  if (options.families !== undefined) return [...options.families].sort((a, b) => a - b);
   const all = [...blocks('clusterCidrs', options.clusterCidrs), ...blocks('serviceCidrs', options.serviceCidrs)];
   const families = new Set(all.map((prefix) => prefix.ip.family));
   return families.size === 0 ? [4] : [...families].sort((a, b) => a - b);
 }
 
-/** One table configuration per family. Throws WeftError that names the field at fault. */
-export function layoutConfigs(options: TableOptions): LayoutConfig[] {
+/** One configuration per family. Throws WeftError that names the field at fault. */
+export function familyConfigs(options: TableOptions, mode: Mode = 'nftables'): FamilyConfig[] {
   const pods = blocks('clusterCidrs', options.clusterCidrs);
   const services = blocks('serviceCidrs', options.serviceCidrs);
-  const nodePorts = nodePortScope(options.nodePortAddresses ?? ['primary']);
+  const nodePorts = nodePortScope(options, mode);
   return familiesOf(options).map((family) => {
     const mine = (prefix: Prefix): boolean => prefix.ip.family === family;
     const cidrs = pods.filter(mine);
+    if (mode === 'iptables' && options.detector === undefined && cidrs.length > 1) {
+      throw new WeftError({
+        code: 'PROXY_ONE_CLUSTER_CIDR',
+        message: `clusterCidrs: the iptables data plane can tell pods by one block per family, and there are ${cidrs.length} for IPv${family}`,
+        hint: 'give one block that holds them all, or tell pods by interface (detectLocalMode InterfaceNamePrefix)',
+      });
+    }
     return {
       family,
       detector: options.detector ?? (cidrs.length > 0 ? { by: 'cidr', cidrs } : { by: 'none' }),

@@ -4,14 +4,18 @@ import type { NetNs } from '@weft/kernel';
 import type { Family } from '@weft/net';
 import { type Diff, type Logger, type LoopState, Metrics, type Plan, PlanLoop, silentLogger } from '@weft/plan';
 import { UdpCleaner } from './conntrack/cleaner.ts';
+import { HealthCheckServers } from './healthcheck/server.ts';
+import type { FamilyConfig } from './config.ts';
 import type { DataPlane } from './dataplane.ts';
 import { ProxyMetrics } from './metrics.ts';
 import { type NodeFacts, nodeFacts } from './model/node.ts';
 import { PROXY_SELECTOR, slimService, type SlimService, slimSlice, type SlimSlice } from './model/slim.ts';
 import type { Planned } from './model/types.ts';
 import { World } from './model/world.ts';
+import { NO_CHANGE, wholePlan } from './whole.ts';
+import { IptablesDataPlane } from './iptables/dataplane.ts';
 import { NftablesDataPlane } from './nftables/dataplane.ts';
-import { familiesOf, layoutConfigs, type TableOptions } from './options.ts';
+import { familiesOf, familyConfigs, type Mode, type TableOptions } from './options.ts';
 
 /** The part of an informer that the proxy uses. */
 export interface Source<T> {
@@ -35,14 +39,19 @@ export interface ServiceProxyOptions extends TableOptions {
   readonly nodeName: string;
   readonly sources: ProxySources;
   /** Default `nftables`. */
-  readonly dataPlane?: 'nftables' | DataPlane;
+  readonly dataPlane?: Mode | DataPlane;
   /** Network namespace of the node; the caller's when absent. */
   readonly ns?: NetNs;
   readonly log?: Logger;
   readonly metrics?: Metrics;
   /** Milliseconds between audits; default 5 minutes, 0 for none. */
   readonly auditMs?: number;
+  /** Something about a Service that its owner should know, as an Event. */
+  readonly event?: ProxyEvent;
 }
+
+/** `service` is `ns/name`. */
+export type ProxyEvent = (service: string, type: 'Normal' | 'Warning', reason: string, message: string) => void;
 
 /** What `/healthz` and `/livez` are made from. */
 export interface ProxyHealth {
@@ -104,18 +113,30 @@ export function proxyInformers(options: {
   };
 }
 
+function modeOf(plane: DataPlane): Mode {
+  return plane.name === 'iptables' ? 'iptables' : 'nftables';
+}
+
+function makePlane(mode: Mode, tables: readonly FamilyConfig[], options: ServiceProxyOptions, log: Logger): DataPlane {
+  const shared = { tables, log, ...(options.ns === undefined ? {} : { ns: options.ns }) };
+  if (mode === 'nftables') return new NftablesDataPlane(shared);
+  return new IptablesDataPlane({ ...shared, ...(options.metrics === undefined ? {} : { metrics: options.metrics }) });
+}
+
 /** Services on one node: watches, compiles, and leads a data plane. */
 export class ServiceProxy {
   /** Resolves when the Services that existed at the start are in effect; rejects when stopped before. */
   readonly synced: Promise<void>;
   readonly families: readonly Family[];
-  readonly dataPlane: DataPlane;
+  #dataPlane: DataPlane;
+  #switching: Promise<unknown> = Promise.resolve();
   readonly #options: ServiceProxyOptions;
   readonly #log: Logger;
   readonly #world: World;
   readonly #loop: PlanLoop<Planned>;
   readonly #metrics: ProxyMetrics;
   readonly #cleaner: UdpCleaner;
+  readonly #checks: HealthCheckServers;
   readonly #detach: (() => void)[] = [];
   /** Times of endpoint changes that are not in effect yet, and how many runs of the loop were over when they came. */
   #triggers: { readonly at: number; readonly runs: number }[] = [];
@@ -133,16 +154,11 @@ export class ServiceProxy {
   constructor(options: ServiceProxyOptions) {
     this.#options = options;
     this.#log = (options.log ?? silentLogger).child({ component: 'proxy' });
-    const tables = layoutConfigs(options);
+    const plane = options.dataPlane ?? 'nftables';
+    const mode = typeof plane === 'string' ? plane : modeOf(plane);
+    const tables = familyConfigs(options, mode);
     this.families = familiesOf(options);
-    this.dataPlane =
-      typeof options.dataPlane === 'object'
-        ? options.dataPlane
-        : new NftablesDataPlane({
-            tables,
-            log: this.#log,
-            ...(options.ns === undefined ? {} : { ns: options.ns }),
-          });
+    this.#dataPlane = typeof plane === 'string' ? makePlane(plane, tables, options, this.#log) : plane;
     this.#world = new World({
       nodeName: options.nodeName,
       families: this.families,
@@ -152,7 +168,7 @@ export class ServiceProxy {
       this.#log.warn('NodePorts answer nowhere: their primary addresses come from the Node, which is not watched');
     }
     const metrics = options.metrics ?? new Metrics();
-    this.#metrics = new ProxyMetrics(metrics, this.families, this.dataPlane.name);
+    this.#metrics = new ProxyMetrics(metrics, this.families, this.#dataPlane.name);
     metrics.beforeRender(() => this.#countNoLocal());
     this.#cleaner = new UdpCleaner({
       families: this.families,
@@ -161,12 +177,25 @@ export class ServiceProxy {
       observe: (seconds, deleted) => this.#metrics.conntrackCleaned(seconds, deleted),
       ...(options.ns === undefined ? {} : { ns: options.ns }),
     });
+    this.#checks = new HealthCheckServers({
+      healthy: () => this.health.healthy,
+      everywhere: tables.every((table) => table.nodePorts.all || table.nodePorts.cidrs.length > 0),
+      log: this.#log,
+      ...(options.ns === undefined ? {} : { ns: options.ns }),
+      failed: (service, port, reason) =>
+        options.event?.(
+          service,
+          'Warning',
+          'FailedToStartServiceHealthcheck',
+          `node ${options.nodeName} failed to start healthcheck ${JSON.stringify(service)} on port ${port}: ${reason}`,
+        ),
+    });
     this.#loop = new PlanLoop<Planned>(
       {
         name: 'proxy',
         compile: (unit) => this.#world.compile(unit),
         apply: (diff) => this.#apply(diff),
-        audit: (applied) => this.dataPlane.audit(applied),
+        audit: (applied) => this.#dataPlane.audit(applied),
       },
       { log: this.#log, metrics, auditMs: options.auditMs ?? AUDIT_MS },
     );
@@ -198,7 +227,7 @@ export class ServiceProxy {
 
   /** Starts to follow the sources, which the caller starts. `signal` stops it; the rules stay in effect. */
   async start(signal: AbortSignal): Promise<void> {
-    const report = await this.dataPlane.start();
+    const report = await this.#dataPlane.start();
     for (const why of report.replaced) this.#log.warn('replacing rules that cannot be continued from', { why });
     if (report.adopted.length > 0)
       this.#log.info('taking over the rules of an earlier run', { families: report.adopted });
@@ -208,6 +237,61 @@ export class ServiceProxy {
     }
     signal.addEventListener('abort', () => void this.stop(), { once: true });
     this.#follow();
+  }
+
+  /** The data plane that has the node's Services in hand. */
+  get dataPlane(): DataPlane {
+    return this.#dataPlane;
+  }
+
+  /**
+   * Changes the data plane while traffic goes on: the new one takes the whole plan, and only when it is complete the old
+   * one is removed. In between both do the same to a new connection, whichever sees it first; established ones are the
+   * kernel's own. When the new one fails it is taken away again, and the old one goes on.
+   */
+  switchTo(to: Mode | DataPlane): Promise<void> {
+    const done = this.#switching.then(() => this.#switchTo(to));
+    this.#switching = done.catch(() => {});
+    return done;
+  }
+
+  async #switchTo(to: Mode | DataPlane): Promise<void> {
+    const mode = typeof to === 'string' ? to : modeOf(to);
+    const old = this.#dataPlane;
+    if (to === old || (to === old.name && typeof to === 'string')) return;
+    await this.synced;
+    const tables = familyConfigs(this.#options, mode);
+    const next = typeof to === 'string' ? makePlane(to, tables, this.#options, this.#log) : to;
+    const primary = tables.some((table) => table.nodePorts.primary);
+    // While both serve, both get what either needs.
+    if (primary) this.#touch(this.#world.setPrimaryNodePorts(true));
+    await this.#loop.idle();
+    await this.#loop.between(async () => {
+      try {
+        await next.start();
+        await next.apply(wholePlan(NO_CHANGE, this.#loop.applied), new Map());
+        await next.complete(this.#loop.applied);
+      } catch (error) {
+        await next.cleanup().catch(() => {});
+        await next.stop();
+        throw error;
+      }
+      this.#dataPlane = next;
+      await old.stop();
+      await old.cleanup();
+    });
+    if (!primary) this.#touch(this.#world.setPrimaryNodePorts(false));
+    this.#log.info('changed the data plane', { from: old.name, to: next.name });
+  }
+
+  /** Removes what another data plane than the present one has left on this node. */
+  removeTraces(mode: Mode): Promise<void> {
+    const done = this.#switching.then(async () => {
+      if (mode === this.#dataPlane.name) return;
+      await makePlane(mode, familyConfigs(this.#options, mode), this.#options, this.#log).cleanup();
+    });
+    this.#switching = done.catch(() => {});
+    return done;
   }
 
   /** Compares the kernel with the plan now. Returns how many elements were wrong and have been repaired. */
@@ -229,9 +313,11 @@ export class ServiceProxy {
 
   async #stop(): Promise<void> {
     for (const detach of this.#detach.splice(0)) detach();
+    await this.#switching;
     await this.#loop.stop();
+    this.#checks.stop();
     await this.#cleaner.stop();
-    await this.dataPlane.stop();
+    await this.#dataPlane.stop();
     this.#rejectSynced(new Error('the proxy was stopped'));
   }
 
@@ -301,7 +387,7 @@ export class ServiceProxy {
   async #complete(): Promise<void> {
     for (let delay = 100; this.#stopping === undefined; delay = Math.min(delay * 2, 30_000)) {
       try {
-        await this.dataPlane.complete(this.#loop.applied);
+        await this.#dataPlane.complete(this.#loop.applied);
         this.#applied = true;
         this.#resolveSynced();
         return;
@@ -319,7 +405,7 @@ export class ServiceProxy {
     this.#serviceChanges = 0;
     this.#endpointChanges = 0;
     try {
-      await this.dataPlane.apply(diff, this.#loop.applied);
+      await this.#dataPlane.apply(diff, this.#loop.applied);
     } catch (error) {
       this.#triggers = [...triggers, ...this.#triggers];
       this.#metrics.syncFailed();
@@ -333,6 +419,7 @@ export class ServiceProxy {
       this.#metrics.programmed(Math.max(0, now - at) / 1000);
     }
     this.#cleaner.note(diff);
+    this.#checks.note(diff);
   }
 
   #countNoLocal(): void {

@@ -277,3 +277,12 @@ describe('the own node', () => {
     expect(nodeFacts({ metadata: { name: NODE, deletionTimestamp: '2026-01-01T00:00:00Z' } }).eligible).toBe(false);
   });
 });
+
+describe('families', () => {
+  it('of a Service are those of its ClusterIPs: a NodePort answers in no other one', () => {
+    const spec = { type: 'NodePort' as const, ports: [{ name: 'http', port: 80, nodePort: 30080 }] };
+    expect(compile(spec, [{ address: '10.244.0.1' }]).map((port) => port.family)).toEqual([4]);
+    const dual = { ...spec, clusterIPs: ['10.96.0.1', 'fd00:96::1'] };
+    expect(compile(dual, [{ address: '10.244.0.1' }]).map((port) => port.family)).toEqual([4, 6]);
+  });
+});

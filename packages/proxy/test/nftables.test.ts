@@ -8,7 +8,7 @@ import { denseUpdate } from '../src/nftables/dense.ts';
 import { mergeBlocks } from '../src/nftables/encode.ts';
 import { IdPool } from '../src/nftables/ids.ts';
 import { className, idOf, packClass, packSlot, parseClassName, slotOf, tableComment } from '../src/nftables/layout.ts';
-import { layoutConfigs } from '../src/options.ts';
+import { familyConfigs } from '../src/options.ts';
 import { CONFIG, prefix } from './support/harness.ts';
 
 const endpoint = (i: number): string => (packAddress(`10.0.${i >> 8}.${i & 255}`) ?? '') + packPort(80);
@@ -155,23 +155,23 @@ describe('configuration', () => {
   const options = { clusterCidrs: ['10.244.0.0/16'], serviceCidrs: ['10.96.0.0/16'] };
 
   it('is part of the table: another one means another comment', () => {
-    const [a] = layoutConfigs(options);
-    const [b] = layoutConfigs({ ...options, masqueradeAll: true });
-    const [c] = layoutConfigs({ ...options, clusterCidrs: ['10.245.0.0/16'] });
+    const [a] = familyConfigs(options);
+    const [b] = familyConfigs({ ...options, masqueradeAll: true });
+    const [c] = familyConfigs({ ...options, clusterCidrs: ['10.245.0.0/16'] });
     const comments = [a, b, c].map((config) => tableComment(config ?? CONFIG));
     expect(new Set(comments).size).toBe(3);
-    expect(tableComment(layoutConfigs(options)[0] ?? CONFIG)).toBe(comments[0]);
+    expect(tableComment(familyConfigs(options)[0] ?? CONFIG)).toBe(comments[0]);
   });
 
   it('names the field at fault', () => {
-    expect(() => layoutConfigs({ ...options, serviceCidrs: ['10.96.0.0'] })).toThrow(
+    expect(() => familyConfigs({ ...options, serviceCidrs: ['10.96.0.0'] })).toThrow(
       /serviceCidrs: "10.96.0.0" is not a CIDR/,
     );
-    expect(() => layoutConfigs({ ...options, nodePortAddresses: ['localhost'] })).toThrow(/nodePortAddresses/);
+    expect(() => familyConfigs({ ...options, nodePortAddresses: ['localhost'] })).toThrow(/nodePortAddresses/);
   });
 
   it('serves the families its blocks speak of', () => {
-    const both = layoutConfigs({ clusterCidrs: ['10.244.0.0/16', 'fd00::/64'], serviceCidrs: ['10.96.0.0/16'] });
+    const both = familyConfigs({ clusterCidrs: ['10.244.0.0/16', 'fd00::/64'], serviceCidrs: ['10.96.0.0/16'] });
     expect(both.map((config) => [config.family, config.detector.by, config.serviceCidrs.length])).toEqual([
       [4, 'cidr', 1],
       [6, 'cidr', 0],

@@ -7,6 +7,7 @@ interface DnsArguments {
   readonly conf: string | undefined;
   readonly port: number | undefined;
   readonly check: boolean;
+  readonly inspect: string | undefined;
 }
 
 /** CoreDNS's command line: one dash or two, value behind a blank or an equals sign. */
@@ -14,25 +15,27 @@ function parseArguments(args: readonly string[]): DnsArguments {
   let conf: string | undefined;
   let port: number | undefined;
   let check = false;
+  let inspect: string | undefined;
   for (let i = 0; i < args.length; i++) {
     const [flag, inline] = (args[i] ?? '').replace(/^--?/, '').split('=', 2);
     const value = (): string => inline ?? args[++i] ?? '';
     if (flag === 'conf') conf = value();
     else if (flag === 'dns.port' || flag === 'p') port = Number(value());
     else if (flag === 'check') check = true;
+    else if (flag === 'inspect') inspect = value();
     else
       throw new WeftError({
         code: 'BAD_FLAG',
         message: `weft dns: unknown flag ${args[i]}`,
-        hint: 'flags are -conf FILE, -dns.port PORT, -check',
+        hint: 'flags are -conf FILE, -dns.port PORT, -check, -inspect ADDRESS',
       });
   }
-  return { conf: conf ?? (existsSync('Corefile') ? 'Corefile' : undefined), port, check };
+  return { conf: conf ?? (existsSync('Corefile') ? 'Corefile' : undefined), port, check, inspect };
 }
 
 /** Runs the DNS server until it is told to stop: SIGTERM stops after the lameduck time, SIGUSR1 reloads. */
 export async function dns(args: readonly string[]): Promise<void> {
-  const { conf, port, check } = parseArguments(args);
+  const { conf, port, check, inspect } = parseArguments(args);
   if (check) {
     const { readFileSync } = await import('node:fs');
     const found = checkCorefile(readFileSync(conf ?? 'Corefile', 'utf8'), conf ?? 'Corefile');
@@ -45,6 +48,7 @@ export async function dns(args: readonly string[]): Promise<void> {
     metrics: new Metrics(),
     ...(conf === undefined ? {} : { corefile: { path: conf } }),
     ...(port === undefined ? {} : { port }),
+    ...(inspect === undefined ? {} : { inspect }),
   });
   const log = processLogger('dns');
   process.on('SIGUSR1', () => {

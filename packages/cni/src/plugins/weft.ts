@@ -1,6 +1,7 @@
 import type { Logger } from '@weft/plan';
 import { type Allocation, attachmentKey, type Ipam } from '../ipam/ipam.ts';
 import { rangeSetsFromConfig } from '../ipam/range.ts';
+import { checkKnownArgs } from '../spec/environment.ts';
 import { CniCode, CniError } from '../spec/errors.ts';
 import { stringField } from '../spec/json.ts';
 import type { Attachment, CniResult, Plugin, PluginRequest } from '../spec/types.ts';
@@ -39,6 +40,7 @@ export class WeftPlugin implements Plugin {
   async add(request: PluginRequest): Promise<CniResult> {
     const { node, ipam } = this.#deps;
     const config = readWeftConfig(request);
+    checkKnownArgs(request.args, ['IP', 'MAC', 'GATEWAY']);
     const sandbox = node.openSandbox(request.netns);
     try {
       await this.#clear(request, sandbox.inode.toString());

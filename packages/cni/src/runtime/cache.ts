@@ -1,6 +1,8 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { isObject, type JsonObject, objectField, stringField } from '../spec/json.ts';
+import { errorMessage } from '@weft/plan';
+import { CniCode, CniError } from '../spec/errors.ts';
+import { field, isObject, type JsonObject, objectField, stringField } from '../spec/json.ts';
 import type { Attachment } from '../spec/types.ts';
 
 /** What is remembered of an attachment after its ADD (libcni's `cniCacheV1`). */
@@ -16,6 +18,8 @@ export interface CachedAttachment extends Attachment {
 }
 
 const KIND = 'cniCacheV1';
+/** Ends the name of a file that is being written. No interface name holds a colon, so no finished file ends so. */
+const UNFINISHED = ':new';
 
 /**
  * Results on disk, in libcni's layout: `<dir>/results/<network>-<container>-<ifname>`. The files are a kilobyte each and
@@ -42,9 +46,15 @@ export class ResultCache {
       result: entry.result,
     };
     const file = this.#file(entry.networkName, entry);
-    mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
-    writeFileSync(`${file}.new`, JSON.stringify(value), { mode: 0o600 });
-    renameSync(`${file}.new`, file);
+    try {
+      mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
+      writeFileSync(`${file}${UNFINISHED}`, JSON.stringify(value), { mode: 0o600 });
+      renameSync(`${file}${UNFINISHED}`, file);
+    } catch (error) {
+      // Half a file would take the room of a whole one.
+      forget(`${file}${UNFINISHED}`);
+      throw new CniError(CniCode.io, `cannot cache the result in ${file}: ${errorMessage(error)}`, undefined, error);
+    }
   }
 
   /** What is cached; an unreadable or damaged entry counts as none, so that it cannot keep a container from going. */
@@ -56,26 +66,36 @@ export class ResultCache {
     }
   }
 
+  /** Forgets an attachment. What cannot be removed stays: the container is gone all the same. */
   remove(networkName: string, attachment: Attachment): void {
-    rmSync(this.#file(networkName, attachment), { force: true });
+    forget(this.#file(networkName, attachment));
   }
 
-  /** All cached attachments of a network, or of all. */
+  /** All cached attachments of a network, or of all, in order of their file names; damaged entries are left out. */
   list(networkName?: string): readonly CachedAttachment[] {
     let names: string[] = [];
     try {
-      names = readdirSync(this.#dir);
+      names = readdirSync(this.#dir).sort();
     } catch {
       // Nothing was ever attached.
     }
     return names.flatMap((name) => {
-      const entry = name.endsWith('.new') ? undefined : tryDecode(join(this.#dir, name));
-      return entry !== undefined && (networkName === undefined || entry.networkName === networkName) ? [entry] : [];
+      const entry = name.endsWith(UNFINISHED) ? undefined : tryDecode(join(this.#dir, name));
+      if (entry === undefined || entry.networkName === '' || entry.containerId === '' || entry.ifname === '') return [];
+      return networkName === undefined || entry.networkName === networkName ? [entry] : [];
     });
   }
 
   #file(networkName: string, { containerId, ifname }: Attachment): string {
     return join(this.#dir, `${networkName}-${containerId}-${ifname}`);
+  }
+}
+
+function forget(file: string): void {
+  try {
+    rmSync(file, { force: true });
+  } catch {
+    // A read-only file system: nothing can be done, and nothing depends on it.
   }
 }
 
@@ -95,15 +115,19 @@ function decode(text: string, networkName?: string, attachment?: Attachment): Ca
     if (networkName === undefined || attachment === undefined) return undefined;
     return { ...attachment, networkName, config: '', netns: '', cniArgs: [], capabilityArgs: {}, result: value };
   }
-  const args = value['cniArgs'];
+  const args = field(value, 'cniArgs');
   return {
     networkName: stringField(value, 'networkName') ?? networkName ?? '',
     containerId: stringField(value, 'containerId') ?? attachment?.containerId ?? '',
     ifname: stringField(value, 'ifName') ?? attachment?.ifname ?? '',
     config: Buffer.from(stringField(value, 'config') ?? '', 'base64').toString('utf8'),
     netns: stringField(value, 'netns') ?? '',
-    cniArgs: Array.isArray(args) ? (args as [string, string][]) : [],
+    cniArgs: Array.isArray(args) ? args.filter(isPair) : [],
     capabilityArgs: objectField(value, 'capabilityArgs') ?? {},
     result: objectField(value, 'result'),
   };
+}
+
+function isPair(value: unknown): value is readonly [string, string] {
+  return Array.isArray(value) && value.length === 2 && value.every((part) => typeof part === 'string');
 }

@@ -1,10 +1,11 @@
 import { readdir, readFile } from 'node:fs/promises';
-import { extname, join } from 'node:path';
-import { WeftError } from '@weft/plan';
+import { dirname, extname, join } from 'node:path';
+import { errorMessage, WeftError } from '@weft/plan';
 import { checkNetworkName } from '../spec/environment.ts';
+import { CniError } from '../spec/errors.ts';
 import {
   booleanField,
-  isObject,
+  field,
   type JsonObject,
   objectField,
   objectsField,
@@ -12,7 +13,7 @@ import {
   stringField,
   stringsField,
 } from '../spec/json.ts';
-import { isSupportedVersion, negotiateVersion, SUPPORTED_VERSIONS } from '../spec/versions.ts';
+import { isVersion, negotiateVersion } from '../spec/versions.ts';
 
 /** One plugin of a network list, as configured. */
 export interface PluginConfig {
@@ -26,7 +27,10 @@ export interface PluginConfig {
 /** A network: plugins that are called one after the other. */
 export interface NetworkList {
   readonly name: string;
-  /** Version all calls use: the highest that the list allows and we support. */
+  /**
+   * Version all calls use: the highest that the list allows and we support. When it allows none, its own, which plugins
+   * will refuse, as under libcni.
+   */
   readonly cniVersion: string;
   readonly disableCheck: boolean;
   readonly disableGC: boolean;
@@ -52,33 +56,75 @@ function plugin(raw: JsonObject, path: string): PluginConfig {
   return { type, capabilities: new Set(capabilities.filter(([, on]) => on === true).map(([name]) => name)), raw };
 }
 
+/** Plugins in files of their own, `<dir>/*.conf` (CNI 1.1, "Network configuration format"). */
 async function readPluginFiles(dir: string): Promise<readonly PluginConfig[]> {
-  const names = (await readdir(dir).catch(() => [])).filter((name) => name.endsWith('.conf')).sort();
+  const names = await configFiles(dir, ['.conf']).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return [];
+    throw invalid(dir, errorMessage(error));
+  });
   return Promise.all(
-    names.map(async (name) => plugin(parseObject(await readFile(join(dir, name), 'utf8'), name), join(dir, name))),
+    names.map(async (name) => {
+      const file = join(dir, name);
+      const text = await readText(file);
+      return described(file, () => plugin(parseObject(text, 'it'), 'it'));
+    }),
   );
 }
 
-function parseChecked(value: JsonObject, single: boolean): Omit<NetworkList, 'file' | 'text'> {
-  const name = checkNetworkName(stringField(value, 'name'));
-  const versions = stringsField(value, 'cniVersions') ?? [];
-  const cniVersion = negotiateVersion(stringField(value, 'cniVersion') || undefined, versions);
-  if (!isSupportedVersion(cniVersion)) {
-    throw new Error(`cniVersion "${cniVersion}" is not supported; supported are ${SUPPORTED_VERSIONS.join(', ')}`);
+/** Runs a reader of a configuration; its errors name the file. */
+function described<T>(file: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    const why = errorMessage(error);
+    throw invalid(file, error instanceof CniError && error.details ? `${why} (${error.details})` : why);
   }
-  if (single) return { name, cniVersion, disableCheck: false, disableGC: false, plugins: [plugin(value, name)] };
-  const only = booleanField(value, 'loadOnlyInlinedPlugins') ?? false;
+}
+
+function readVersions(value: JsonObject): string {
+  const versions = stringsField(value, 'cniVersions') ?? [];
+  const own = stringField(value, 'cniVersion') || undefined;
+  versions.forEach((version, i) => {
+    if (!isVersion(version)) throw new Error(`cniVersions[${i}]: ${JSON.stringify(version)} is not a version`);
+  });
+  if (own !== undefined && !isVersion(own)) throw new Error(`cniVersion: ${JSON.stringify(own)} is not a version`);
+  return negotiateVersion(own, versions);
+}
+
+type Parsed = Omit<NetworkList, 'file' | 'text'> & { readonly onlyInlined: boolean };
+
+function parseChecked(value: JsonObject): Parsed {
+  const name = checkNetworkName(stringField(value, 'name'));
+  const cniVersion = readVersions(value);
+  const onlyInlined = booleanField(value, 'loadOnlyInlinedPlugins') ?? false;
   const listed = objectsField(value, 'plugins');
-  if (only && (listed === undefined || listed.length === 0)) {
+  if (listed === undefined && onlyInlined) {
     throw new Error('loadOnlyInlinedPlugins is true, but `plugins` is missing');
   }
+  if (listed?.length === 0) throw new Error('the list has no plugins');
   return {
     name,
     cniVersion,
     disableCheck: booleanField(value, 'disableCheck') ?? false,
     disableGC: booleanField(value, 'disableGC') ?? false,
+    onlyInlined,
     plugins: (listed ?? []).map((item) => plugin(item.value, item.path)),
   };
+}
+
+/** A single plugin's configuration as a list of one; libcni's "upconversion". */
+function upconvert(value: JsonObject): JsonObject {
+  return { name: field(value, 'name'), cniVersion: field(value, 'cniVersion'), plugins: [value] };
+}
+
+function parseList(text: string, file: string): NetworkList & { readonly onlyInlined: boolean } {
+  return described(file, () => {
+    const value = parseObject(text, 'it');
+    const single = field(value, 'plugins') === undefined && stringField(value, 'type') !== undefined;
+    if (!single) return { ...parseChecked(value), file, text };
+    const list = upconvert(value);
+    return { ...parseChecked(list), onlyInlined: true, file, text: JSON.stringify(list) };
+  });
 }
 
 /**
@@ -86,66 +132,91 @@ function parseChecked(value: JsonObject, single: boolean): Omit<NetworkList, 'fi
  * `file` is named in errors; plugins kept in files of their own (`<dir>/<network>/*.conf`, CNI 1.1) are not read here.
  */
 export function parseNetworkList(text: string, file = ''): NetworkList {
+  const { onlyInlined: _, ...list } = parseList(text, file);
+  return list;
+}
+
+async function readText(file: string): Promise<string> {
   try {
-    const value = parseObject(text, 'it');
-    const single = !('plugins' in value) && stringField(value, 'type') !== undefined;
-    const list = parseChecked(value, single);
-    return { ...list, file, text };
+    return await readFile(file, 'utf8');
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    const details =
-      error instanceof Error && 'details' in error && typeof error.details === 'string' ? ` (${error.details})` : '';
-    throw invalid(file, why + details);
+    throw new WeftError({
+      code: 'CNI_CONFIG_UNREADABLE',
+      message: `cannot read ${file}: ${errorMessage(error)}`,
+      cause: error,
+    });
   }
 }
 
 /** Reads one file, with the plugins that CNI 1.1 lets live in a directory of the network's name. */
 async function loadNetworkFile(file: string): Promise<NetworkList> {
-  let text: string;
-  try {
-    text = await readFile(file, 'utf8');
-  } catch (error) {
-    throw new WeftError({
-      code: 'CNI_CONFIG_UNREADABLE',
-      message: `cannot read ${file}: ${(error as Error).message}`,
-      cause: error,
-    });
-  }
-  const list = parseNetworkList(text, file);
-  const value: unknown = JSON.parse(text);
-  const only = isObject(value) && (booleanField(value, 'loadOnlyInlinedPlugins') ?? false);
-  const more = only ? [] : await readPluginFiles(join(file, '..', list.name));
-  const plugins = [...list.plugins, ...more];
+  const { onlyInlined, ...list } = parseList(await readText(file), file);
+  if (onlyInlined) return list;
+  const plugins = [...list.plugins, ...(await readPluginFiles(join(dirname(file), list.name)))];
   if (plugins.length === 0) throw invalid(file, 'the list has no plugins');
   return { ...list, plugins };
 }
 
-const EXTENSIONS: ReadonlySet<string> = new Set(['.conflist', '.conf', '.json']);
+const LISTS = ['.conflist'] as const;
+const SINGLES = ['.conf', '.json'] as const;
 
-/**
- * The network to use from a configuration directory. With a name: the first list (then single configuration) of that
- * name, as libcni looks for it. Without: the first file by name, as containerd and CRI-O take it.
- */
-export async function loadNetwork(dir: string, name?: string): Promise<NetworkList> {
-  let names: string[];
+/** Files of a directory with one of these extensions, in order of their names. */
+async function configFiles(dir: string, extensions: readonly string[]): Promise<readonly string[]> {
+  const entries = await readdir(dir, { withFileTypes: true });
+  return entries
+    .filter((entry) => !entry.isDirectory() && extensions.includes(extname(entry.name)))
+    .map((entry) => entry.name)
+    .sort();
+}
+
+async function networkFiles(dir: string, extensions: readonly string[]): Promise<readonly string[]> {
   try {
-    names = (await readdir(dir)).filter((entry) => EXTENSIONS.has(extname(entry))).sort();
+    return await configFiles(dir, extensions);
   } catch (error) {
     throw new WeftError({
       code: 'CNI_CONFIG_MISSING',
-      message: `cannot read the CNI configuration directory ${dir}: ${(error as Error).message}`,
+      message: `cannot read the CNI configuration directory ${dir}: ${errorMessage(error)}`,
       cause: error,
     });
   }
-  if (name === undefined && names[0] !== undefined) return loadNetworkFile(join(dir, names[0]));
-  const lists = names.filter((entry) => entry.endsWith('.conflist'));
-  for (const entry of [...lists, ...names.filter((other) => !lists.includes(other))]) {
-    const list = await loadNetworkFile(join(dir, entry));
-    if (list.name === name) return list;
+}
+
+/**
+ * The network to use from a configuration directory. With a name: the first list, then the first single configuration,
+ * of that name, as libcni looks for it; a file that cannot be read ends the search. Without: the first file by name, as
+ * containerd and CRI-O take it.
+ */
+export async function loadNetwork(dir: string, name?: string): Promise<NetworkList> {
+  if (name === undefined) {
+    const [first] = await networkFiles(dir, [...LISTS, ...SINGLES]);
+    if (first !== undefined) return loadNetworkFile(join(dir, first));
+  } else {
+    for (const extensions of [LISTS, SINGLES]) {
+      for (const entry of await networkFiles(dir, extensions)) {
+        const list = await loadNetworkFile(join(dir, entry));
+        if (list.name === name) return list;
+      }
+    }
   }
   throw new WeftError({
     code: 'CNI_CONFIG_MISSING',
     message: name === undefined ? `no network configuration in ${dir}` : `no network named "${name}" in ${dir}`,
     hint: 'a CNI configuration is a *.conflist, *.conf or *.json file there',
   });
+}
+
+/** All networks of a configuration directory that can be read, and the reasons why others cannot. */
+export async function loadNetworks(
+  dir: string,
+): Promise<{ readonly lists: readonly NetworkList[]; readonly errors: readonly unknown[] }> {
+  const lists: NetworkList[] = [];
+  const errors: unknown[] = [];
+  for (const entry of await networkFiles(dir, [...LISTS, ...SINGLES])) {
+    try {
+      lists.push(await loadNetworkFile(join(dir, entry)));
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  return { lists, errors };
 }

@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
-import { constants } from 'node:fs';
-import { access } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WeftError } from '@weft/plan';
@@ -10,21 +9,27 @@ import { numberField, parseObject, stringField } from '../spec/json.ts';
 export interface ExecOptions {
   readonly env: Readonly<Record<string, string>>;
   readonly stdin: string;
-  /** Milliseconds until the plugin is killed. */
+  /** Milliseconds until the plugin is killed, with what it started. */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
+  /** Gets what a plugin that succeeded wrote to stderr. */
+  readonly onStderr?: (text: string) => void;
 }
+
+/** Longest output of a plugin, bytes: results are a few kilobytes, and what never ends must not fill our memory. */
+const OUTPUT_LIMIT = 4 << 20;
+/** How long the output of a plugin that has ended is waited for when something it started keeps the pipe, ms. */
+const PIPE_GRACE_MS = 1000;
 
 /** Finds a plugin executable in the directories of CNI_PATH, in order. */
 export async function findPlugin(type: string, path: readonly string[], where: string): Promise<string> {
-  if (type === '' || type.includes('/') || type === '.' || type === '..') {
-    throw new WeftError({ code: 'CNI_PLUGIN_NAME', message: `${where}: "${type}" is not a plugin name` });
+  if (type === '' || type.includes('/') || type === '.' || type === '..' || type.includes('\0')) {
+    throw new WeftError({ code: 'CNI_PLUGIN_NAME', message: `${where}: ${JSON.stringify(type)} is not a plugin name` });
   }
   for (const dir of path) {
     const file = join(dir, type);
     try {
-      await access(file, constants.X_OK);
-      return file;
+      if ((await stat(file)).isFile()) return file;
     } catch {
       // The next directory may have it.
     }
@@ -45,22 +50,41 @@ interface Ended {
 
 function start(file: string, options: ExecOptions): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const child = spawn(file, [], { env: options.env, stdio: 'pipe' });
+    // A group of its own: what never ends is killed together with what it started.
+    const child = spawn(file, [], { env: options.env, stdio: 'pipe', detached: true });
     const out: Buffer[] = [];
     const err: Buffer[] = [];
-    let late = false;
-    const kill = (): void => {
-      late = true;
-      child.kill('SIGKILL');
+    let size = 0;
+    let killed: WeftError | undefined;
+    let grace: NodeJS.Timeout | undefined;
+    const kill = (code: string, why: string): void => {
+      if (killed !== undefined) return;
+      killed = new WeftError({ code, message: `CNI plugin ${file} ${why}` });
+      try {
+        if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+      } catch {
+        // It has ended just now.
+      }
     };
-    const timer = setTimeout(kill, options.timeoutMs);
-    options.signal?.addEventListener('abort', kill);
+    const late = (): void => kill('CNI_PLUGIN_TIMEOUT', `did not end within ${options.timeoutMs} ms`);
+    const cancel = (): void => kill('CNI_PLUGIN_CANCELLED', 'was cancelled');
+    const collect =
+      (list: Buffer[]) =>
+      (chunk: Buffer): void => {
+        size += chunk.length;
+        if (size <= OUTPUT_LIMIT) list.push(chunk);
+        else kill('CNI_PLUGIN_OUTPUT', `printed more than ${OUTPUT_LIMIT >> 20} MiB`);
+      };
+    const timer = setTimeout(late, options.timeoutMs);
+    if (options.signal?.aborted === true) cancel();
+    options.signal?.addEventListener('abort', cancel);
     const done = (): void => {
       clearTimeout(timer);
-      options.signal?.removeEventListener('abort', kill);
+      clearTimeout(grace);
+      options.signal?.removeEventListener('abort', cancel);
     };
-    child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
-    child.stderr.on('data', (chunk: Buffer) => err.push(chunk));
+    child.stdout.on('data', collect(out));
+    child.stderr.on('data', collect(err));
     // A plugin may end without reading its input; its answer says why.
     child.stdin.on('error', () => {});
     child.stdin.end(options.stdin);
@@ -68,36 +92,44 @@ function start(file: string, options: ExecOptions): Promise<Ended> {
       done();
       reject(error);
     });
+    child.on('exit', () => {
+      const release = (): void => {
+        child.stdout.destroy();
+        child.stderr.destroy();
+      };
+      if (killed === undefined) grace = setTimeout(release, PIPE_GRACE_MS);
+      else release();
+    });
     child.on('close', (status, signal) => {
       done();
-      if (late) {
-        const why = options.signal?.aborted === true ? 'was cancelled' : `did not end within ${options.timeoutMs} ms`;
-        reject(new WeftError({ code: 'CNI_PLUGIN_TIMEOUT', message: `CNI plugin ${file} ${why}` }));
-        return;
+      if (killed !== undefined) reject(killed);
+      else {
+        resolve({
+          status,
+          signal,
+          stdout: Buffer.concat(out).toString('utf8'),
+          stderr: Buffer.concat(err).toString('utf8'),
+        });
       }
-      resolve({
-        status,
-        signal,
-        stdout: Buffer.concat(out).toString('utf8'),
-        stderr: Buffer.concat(err).toString('utf8'),
-      });
     });
   });
 }
 
 /** The error a failed plugin printed; its stderr, or its exit status, when it printed none. */
 function pluginError(file: string, ended: Ended): CniError {
+  const how = ended.signal === null ? `exit status ${ended.status}` : `signal ${ended.signal}`;
   if (ended.stdout.trim() !== '') {
     try {
       const value = parseObject(ended.stdout, 'output');
-      const code = numberField(value, 'code');
-      if (code !== undefined) return new CniError(code, stringField(value, 'msg') ?? '', stringField(value, 'details'));
+      const code = numberField(value, 'code') ?? CniCode.internal;
+      const msg = stringField(value, 'msg');
+      if (msg !== undefined) return new CniError(code, msg, stringField(value, 'details'));
     } catch {
       // What it printed is quoted below.
     }
   }
   const said = (ended.stdout.trim() || ended.stderr.trim()).slice(0, 2000);
-  const how = ended.signal === null ? `exit status ${ended.status}` : `signal ${ended.signal}`;
+  if (said === '') return new CniError(CniCode.internal, `netplugin failed with no error message (${how})`);
   return new CniError(CniCode.internal, `netplugin ${file} failed (${how}): ${JSON.stringify(said)}`);
 }
 
@@ -106,11 +138,16 @@ export async function execPlugin(file: string, options: ExecOptions): Promise<st
   for (let attempt = 0; ; attempt++) {
     try {
       const ended = await start(file, options);
-      if (ended.status === 0) return ended.stdout;
-      throw pluginError(file, ended);
+      if (ended.status !== 0) throw pluginError(file, ended);
+      if (ended.stderr !== '') options.onStderr?.(ended.stderr);
+      return ended.stdout;
     } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code;
+      if (code === 'EACCES') {
+        throw new WeftError({ code: 'CNI_PLUGIN_NOT_EXECUTABLE', message: `CNI plugin ${file} cannot be executed` });
+      }
       // The file is being written by an installer that does not rename.
-      if ((error as NodeJS.ErrnoException).code !== 'ETXTBSY' || attempt >= 5) throw error;
+      if (code !== 'ETXTBSY' || attempt >= 5) throw error;
       await sleep(200 * (attempt + 1));
     }
   }

@@ -14,7 +14,7 @@ import type { Attachment, Plugin, PluginRequest } from '../spec/types.ts';
 import { NodeNetwork } from '../wiring/node.ts';
 import { dispatch } from './dispatch.ts';
 import { decodeCall, encodeAnswer } from './framing.ts';
-import { Locks } from './locks.ts';
+import { Locks } from '../locks.ts';
 import { planRecovery, recover } from './recovery.ts';
 
 export interface CniServerOptions {

@@ -76,3 +76,24 @@ export function parseCniArgs(text: string | undefined): ReadonlyMap<string, stri
   }
   return args;
 }
+
+/**
+ * Refuses arguments that a plugin does not know, unless `IgnoreUnknown` is set to `1` or `true` (CNI conventions,
+ * "CNI_ARGS"). Arguments of Kubernetes runtimes (`K8S_…`) are known everywhere.
+ */
+export function checkKnownArgs(args: ReadonlyMap<string, string>, known: readonly string[]): void {
+  const ignore = (args.get('IgnoreUnknown') ?? 'false').toLowerCase();
+  if (!['0', '1', 'true', 'false'].includes(ignore)) {
+    throw new CniError(CniCode.invalidEnvironment, `CNI_ARGS: IgnoreUnknown: "${ignore}" is not true or false`);
+  }
+  if (ignore === '1' || ignore === 'true') return;
+  const unknown = [...args.keys()].filter(
+    (key) => key !== 'IgnoreUnknown' && !key.startsWith('K8S_') && !known.includes(key),
+  );
+  if (unknown.length === 0) return;
+  throw new CniError(
+    CniCode.invalidEnvironment,
+    `CNI_ARGS: unknown arguments ${unknown.join(', ')}`,
+    'IgnoreUnknown=1 makes plugins ignore them',
+  );
+}

@@ -30,7 +30,8 @@ export class CniError extends WeftError {
   readonly details: string | undefined;
 
   constructor(cniCode: number, message: string, details?: string, cause?: unknown) {
-    super({ code: `CNI_${cniCode}`, message, ...(cause === undefined ? {} : { cause }) });
+    const hint = details === undefined || details === '' ? {} : { hint: details };
+    super({ code: `CNI_${cniCode}`, message, ...hint, ...(cause === undefined ? {} : { cause }) });
     this.name = 'CniError';
     this.cniCode = cniCode;
     this.details = details;

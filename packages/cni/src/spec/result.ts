@@ -1,6 +1,15 @@
 import { parseInterfaceAddress } from '@weft/net';
 import { CniCode, CniError } from './errors.ts';
-import { field, type JsonObject, numberField, objectField, objectsField, stringField, stringsField } from './json.ts';
+import {
+  field,
+  isObject,
+  type JsonObject,
+  numberField,
+  objectField,
+  objectsField,
+  stringField,
+  stringsField,
+} from './json.ts';
 import type { CniDns, CniInterface, CniIp, CniResult, CniRoute } from './types.ts';
 import { CURRENT_VERSION, IMPLICIT_VERSION, isSupportedVersion, versionAtLeast } from './versions.ts';
 
@@ -146,12 +155,44 @@ export function resultToVersion(result: CniResult, version: string): Record<stri
         }),
       ),
     ),
-    routes: list(result.routes?.map((r) => (newest ? defined({ ...r }) : defined({ dst: r.dst, gw: r.gw })))),
+    // Newer attributes of routes are kept in older versions, as libcni's converter does: plugins act on them.
+    routes: list(result.routes?.map((r) => defined({ ...r }))),
     dns: modern ? result.dns : (result.dns ?? {}),
   });
 }
 
-/** The text a plugin prints: four spaces of indentation and no newline at the end, as the reference plugins do. */
+/**
+ * The text a plugin prints: four spaces of indentation and no newline at the end, as the reference plugins do. From
+ * 1.0.0 on their keys come in alphabetical order.
+ */
 export function formatResult(result: CniResult, version: string = CURRENT_VERSION): string {
-  return JSON.stringify(resultToVersion(result, version), null, 4);
+  const value = resultToVersion(result, version);
+  return JSON.stringify(versionAtLeast(version, '1.0.0') ? sorted(value) : value, null, 4);
+}
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (!isObject(value)) return value;
+  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(entries.map(([key, item]) => [key, sorted(item)]));
+}
+
+/** Most interfaces, addresses or routes of one result; more is a mistake, and would cost every later plugin. */
+const MOST = 1024;
+
+/** Refuses a result that no plugin could act on: too much of everything, or addresses of interfaces it does not have. */
+export function checkResult(result: CniResult): void {
+  const { interfaces = [], ips = [], routes = [] } = result;
+  for (const [name, list] of Object.entries({ interfaces, ips, routes })) {
+    if (list.length > MOST) throw new CniError(CniCode.decode, `result: ${name}: ${list.length} are more than ${MOST}`);
+  }
+  ips.forEach((ip, i) => {
+    if (ip.interface === undefined) return;
+    const known = Number.isInteger(ip.interface) && ip.interface >= 0 && ip.interface < interfaces.length;
+    if (known || (interfaces.length === 0 && ip.interface === 0)) return;
+    throw new CniError(
+      CniCode.decode,
+      `result: ips[${i}].interface: ${ip.interface} is none of the ${interfaces.length} interfaces`,
+    );
+  });
 }

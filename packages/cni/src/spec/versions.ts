@@ -11,6 +11,11 @@ export function isSupportedVersion(version: string): boolean {
   return SUPPORTED_VERSIONS.includes(version);
 }
 
+/** True for the text of some version, known or not: up to three numbers, as libcni's ParseVersion takes them. */
+export function isVersion(text: string): boolean {
+  return /^\d+(\.\d+){0,2}$/.test(text);
+}
+
 /** Negative when `a` is older than `b`. Parts that are not numbers count as 0; callers check membership first. */
 export function compareVersions(a: string, b: string): number {
   const left = a.split('.').map(Number);

@@ -254,10 +254,19 @@ describe('our runtime', () => {
   });
 
   it('names the file and the versions when a version is unknown', async () => {
-    bed.writeConflist('10-x.conflist', { cniVersion: '2.0.0', name: 'x', plugins: [{ type: 'weft' }] });
-    await expect(bed.runtime.load()).rejects.toThrow(
-      /10-x\.conflist: cniVersion "2\.0\.0" is not supported; supported are 0\.1\.0/,
-    );
+    bed.writeConflist('10-x.conflist', {
+      cniVersion: '2.0.0',
+      name: 'x',
+      plugins: [{ type: 'weft', agentSocket: bed.socket }],
+    });
+    const pod = bed.pod();
+    for (const verb of ['add', 'del'] as const) {
+      await expect(bed.runtime[verb](await bed.runtime.load(), pod)).rejects.toMatchObject({
+        cniCode: 1,
+        message: expect.stringContaining('10-x.conflist): plugin'),
+        details: expect.stringContaining('config is "2.0.0", plugin supports ["0.1.0"'),
+      });
+    }
   });
 
   it('asks a plugin for its versions', async () => {

@@ -4,12 +4,13 @@ import {
   checkContainerId,
   checkEnvironment,
   checkIfname,
+  checkKnownArgs,
   checkNetworkName,
   parseCniArgs,
 } from '../../src/spec/environment.ts';
 import { CniError, formatCniError } from '../../src/spec/errors.ts';
 import { field, parseObject } from '../../src/spec/json.ts';
-import { formatResult, parseResult, resultToVersion } from '../../src/spec/result.ts';
+import { checkResult, formatResult, parseResult, resultToVersion } from '../../src/spec/result.ts';
 import type { CniResult } from '../../src/spec/types.ts';
 import { compareVersions, negotiateVersion, SUPPORTED_VERSIONS } from '../../src/spec/versions.ts';
 
@@ -60,11 +61,52 @@ describe('results', () => {
   it('have the shape of 1.0.0 and 1.1.0', () => {
     const { dns: _dns, ...withoutDns } = FULL;
     expect(resultToVersion(withoutDns, '1.0.0')).not.toHaveProperty('dns');
-    expect(resultToVersion(FULL, '1.0.0')['routes']).toEqual([
-      { dst: '0.0.0.0/0', gw: '169.254.1.1' },
-      { dst: '::/0', gw: 'fe80::1' },
+    expect(resultToVersion(FULL, '1.0.0')['interfaces']).toEqual([
+      { name: 'veth0', mac: 'ee:ee:ee:ee:ee:ee' },
+      { name: 'eth0', mac: '02:00:00:00:00:01', sandbox: '/run/netns/x' },
     ]);
     expect(resultToVersion(FULL, '1.1.0')).toEqual({ cniVersion: '1.1.0', ...FULL });
+  });
+
+  it('keep attributes of routes in versions that do not know them yet, as libcni does', () => {
+    for (const version of ['0.3.1', '1.0.0']) expect(resultToVersion(FULL, version)['routes']).toEqual(FULL.routes);
+  });
+
+  it('are printed as Go prints them: sorted keys from 1.0.0 on, four spaces, no newline at the end', () => {
+    const result: CniResult = {
+      interfaces: [{ name: 'eth0', mac: 'ee:ee:ee:ee:ee:ee' }],
+      ips: [{ address: '10.0.0.2/24', interface: 0 }],
+    };
+    expect(formatResult(result, '1.0.0')).toBe(`{
+    "cniVersion": "1.0.0",
+    "interfaces": [
+        {
+            "mac": "ee:ee:ee:ee:ee:ee",
+            "name": "eth0"
+        }
+    ],
+    "ips": [
+        {
+            "address": "10.0.0.2/24",
+            "interface": 0
+        }
+    ]
+}`);
+    expect(formatResult({ ips: result.ips ?? [] }, '0.4.0').replaceAll(/\s/g, '')).toBe(
+      '{"cniVersion":"0.4.0","ips":[{"version":"4","interface":0,"address":"10.0.0.2/24"}],"dns":{}}',
+    );
+  });
+
+  it('are refused when they exceed limits or name interfaces they do not have', () => {
+    const ips = (index: number) => [{ address: '10.0.0.2/24', interface: index }];
+    checkResult({ interfaces: [{ name: 'eth0' }], ips: ips(0) });
+    for (const index of [1, -1, 0.5]) {
+      expect(() => checkResult({ interfaces: [{ name: 'eth0' }], ips: ips(index) })).toThrow(
+        `ips[0].interface: ${index} is none of the 1 interfaces`,
+      );
+    }
+    const routes = Array.from({ length: 1025 }, () => ({ dst: '10.0.0.0/8' }));
+    expect(() => checkResult({ routes })).toThrow('routes: 1025 are more than 1024');
   });
 
   it('come back as they were, in every version that has room for them', () => {
@@ -132,6 +174,18 @@ describe('the environment', () => {
     }
     expect(checkIfname('a23456789012345')).toBe('a23456789012345');
     expect(() => checkNetworkName('-x')).toThrow(expect.objectContaining({ cniCode: 7 }));
+  });
+
+  it('may have arguments nobody knows only with IgnoreUnknown', () => {
+    const check = (text: string) => checkKnownArgs(parseCniArgs(text), ['IP']);
+    check('IP=10.0.0.2;K8S_POD_NAME=p');
+    for (const yes of ['1', 'true', 'True']) check(`X=1;IgnoreUnknown=${yes}`);
+    for (const no of ['', 'IgnoreUnknown=0;', 'IgnoreUnknown=false;']) {
+      expect(() => check(`${no}X=1;ip=2`)).toThrow(
+        expect.objectContaining({ cniCode: 4, message: 'CNI_ARGS: unknown arguments X, ip' }),
+      );
+    }
+    expect(() => check('IgnoreUnknown=maybe')).toThrow('IgnoreUnknown: "maybe" is not true or false');
   });
 
   it('has arguments in pairs', () => {

@@ -13,6 +13,8 @@ import { Listener } from './listeners.ts';
 import { DnsMetrics } from './metrics.ts';
 import type { Clock, KubeFactory, KubeSource, Runtime } from './plugin.ts';
 import { Shared } from './shared.ts';
+import type { Observer } from './site.ts';
+import { serveInspector } from '../inspect/inspector.ts';
 
 export interface DnsOptions {
   /** Path of a Corefile, or its text. Without it the server is CoreDNS's default: whoami. */
@@ -28,6 +30,11 @@ export interface DnsOptions {
   readonly port?: number;
   /** Addresses for blocks without `bind`. Default: all. */
   readonly hosts?: readonly string[];
+  /**
+   * Where to serve `/query` and `/top` over HTTP, as `127.0.0.1:9154`. They tell what clients ask and which objects
+   * answers come from: keep to the loopback. Default: nowhere.
+   */
+  readonly inspect?: string;
   /** Take and answer UDP packets one by one with Node's own calls, although batches would be possible. */
   readonly dgramOnly?: boolean;
   /** Stops the server, without the wait of `lameduck`. */
@@ -60,6 +67,7 @@ export class DnsServer {
   #closing: Promise<void> | undefined;
   #reloading: Promise<void> | undefined;
   #fatal: Error | undefined;
+  readonly #watchers = new Set<Observer>();
   readonly #onAbort = (): void => void this.close({ lameduck: false });
 
   constructor(options: DnsOptions) {
@@ -119,10 +127,23 @@ export class DnsServer {
     });
   }
 
+  /** Lets an observer see every finished query, until the returned function is called. */
+  watch(observer: Observer): () => void {
+    this.#watchers.add(observer);
+    return () => void this.#watchers.delete(observer);
+  }
+
   async start(): Promise<void> {
     const { signal } = this.#options;
     signal?.throwIfAborted();
     await this.#switchTo(this.#configure());
+    if (this.#options.inspect !== undefined) {
+      await serveInspector(this.#http, this.#options.inspect, {
+        sites: () => [...this.#current.listeners.values()],
+        causes: (name) => this.explain(name),
+        watch: (observer) => this.watch(observer),
+      });
+    }
     signal?.addEventListener('abort', this.#onAbort, { once: true });
   }
 
@@ -191,6 +212,7 @@ export class DnsServer {
     try {
       await next.start();
       for (const [key, { host, port, site }] of next.sites) {
+        site.watchers = this.#watchers;
         let listener = before.listeners.get(key);
         if (listener === undefined) {
           listener = new Listener(host, port, site, this.#log, this.#options.dgramOnly);

@@ -3,6 +3,7 @@ import {
   CLASS,
   copyReply,
   isRejected,
+  type NameKey,
   parseQuery,
   type Query,
   RCODE,
@@ -35,6 +36,8 @@ export class Site {
   readonly zones = new ZoneMap<SiteZone>();
   /** True when a block wants queries of class CH. */
   chaos = false;
+  /** Told about every finished query of all zones, while somebody looks. Nobody does most of the time. */
+  watchers: ReadonlySet<Observer> = new Set();
   readonly #log: Logger;
   readonly #panics: Cell;
 
@@ -78,6 +81,12 @@ export class Site {
     }
   }
 
+  /** The zone that a query is answered from; undefined when all of them are of others. */
+  zoneOf(query: Query): NameKey | undefined {
+    const offset = this.#offset(query);
+    return offset < 0 ? undefined : query.key.slice(offset);
+  }
+
   /** The code to refuse a query with whatever its name is; -1 for none. */
   #refusal(query: Query): number {
     const known = query.class === CLASS.IN || query.class === CLASS.ANY || (query.class === CLASS.CH && this.chaos);
@@ -103,6 +112,7 @@ export class Site {
     for (let i = 0; i < zone.observers.length; i++) {
       (zone.observers[i] as Observer).finished(request, reply, length, started);
     }
+    if (this.watchers.size > 0) for (const watcher of this.watchers) watcher.finished(request, reply, length, started);
     return length;
   }
 
@@ -113,15 +123,19 @@ export class Site {
   }
 
   #match(query: Query): SiteZone | undefined {
+    const offset = this.#offset(query);
+    return offset < 0 ? undefined : this.zones.at(query.key, offset);
+  }
+
+  #offset(query: Query): number {
     const { key, labels } = query;
     let offset = this.zones.find(key, labels);
-    if (offset < 0) return undefined;
     // DS records live in the parent zone (RFC 4035 section 3.1.4.1): take the widest zone below the root.
-    while (query.type === TYPE.DS && labels.includes(offset)) {
+    while (offset >= 0 && query.type === TYPE.DS && labels.includes(offset)) {
       const wider = this.zones.find(key, labels, labels.indexOf(offset) + 1);
       if (wider < 0 || wider === key.length - 1) break;
       offset = wider;
     }
-    return this.zones.at(key, offset);
+    return offset;
   }
 }

@@ -71,14 +71,15 @@ export class TestUpstream {
   }
 
   async start(): Promise<this> {
-    await new Promise<void>((resolve) => this.#udp.bind(0, '127.0.0.1', resolve));
-    this.port = this.#udp.address().port;
-    await new Promise<void>((resolve, reject) => {
-      this.#tcp.once('error', reject);
-      this.#tcp.listen(this.port, '127.0.0.1', resolve);
-    });
-    this.port = (this.#tcp.address() as AddressInfo).port;
-    return this;
+    // A port that is free for TCP may be taken for UDP: another one is tried then.
+    for (let left = 20; ; left--) {
+      await new Promise<void>((resolve) => this.#tcp.listen(0, '127.0.0.1', resolve));
+      this.port = (this.#tcp.address() as AddressInfo).port;
+      const taken = await bind(this.#udp, this.port);
+      if (taken === undefined) return this;
+      if (left === 0) throw taken;
+      await new Promise<void>((resolve) => this.#tcp.close(() => resolve()));
+    }
   }
 
   dropConnections(): void {
@@ -105,6 +106,16 @@ export class TestUpstream {
     const { rcode = 0, flags = 0x80, answers = [], authority = [], additional = [] } = content;
     send(encodeReply(query, { rcode, flags, answers, authority, additional }, { size, fragment: 65535 }));
   }
+}
+
+function bind(socket: UdpSocket, port: number): Promise<Error | undefined> {
+  return new Promise((resolve) => {
+    socket.once('error', resolve);
+    socket.bind(port, '127.0.0.1', () => {
+      socket.off('error', resolve);
+      resolve(undefined);
+    });
+  });
 }
 
 /** Answers every A query with this address. */

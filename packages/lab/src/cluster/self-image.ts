@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { createRequire } from 'node:module';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { type ImageStore, type StoredImage } from '../images/index.ts';
@@ -19,7 +20,8 @@ function bundleFiles(distDir: string): string[] {
 
 function fingerprint(nodePath: string, distDir: string): string {
   const hash = createHash('sha256');
-  for (const file of [nodePath, ...bundleFiles(distDir).map((name) => path.join(distDir, name))]) {
+  const ffi = ffiFiles().map(([, from]) => from);
+  for (const file of [nodePath, ...bundleFiles(distDir).map((name) => path.join(distDir, name)), ...ffi]) {
     const { size, mtimeMs } = statSync(file);
     // Not by its directory: every cluster runs a kept copy of the build.
     hash.update(`${path.basename(file)} ${size} ${mtimeMs}\n`);
@@ -34,6 +36,26 @@ function directories(files: readonly string[]): TarEntry[] {
     parts.forEach((_, i) => found.add(parts.slice(0, i + 1).join('/')));
   }
   return [...found].sort().map((dir) => ({ path: dir, type: 'dir' }));
+}
+
+/** Files of the FFI library that this machine needs, by their place in node_modules. Empty where it is not installed. */
+function ffiFiles(): [string, string][] {
+  let home: string;
+  try {
+    home = path.dirname(createRequire(import.meta.url).resolve('koffi'));
+  } catch {
+    return [];
+  }
+  const native = path.join(path.dirname(home), '@koromix', `koffi-linux-${process.arch}`);
+  const files = (from: string, wanted: RegExp): [string, string][] =>
+    readdirSync(from, { recursive: true, encoding: 'utf8' })
+      .filter((name) => wanted.test(name) && statSync(path.join(from, name)).isFile())
+      .sort()
+      .map((name) => [path.join(path.relative(path.dirname(home), from), name), path.join(from, name)]);
+  return [
+    ...files(home, /^(package\.json|index\.c?js|src\/koffi\/.*\.c?js)$/),
+    ...(existsSync(native) ? files(native, /^(package\.json|index\.js|linux_.*\.node)$/) : []),
+  ];
 }
 
 function nodeLayer(nodePath: string): Uint8Array {
@@ -76,10 +98,18 @@ async function ensureSelfImage(
       data: readFileSync(path.join(distDir, name)),
     }),
   );
+  const modules = ffiFiles().map(
+    ([to, from]): TarEntry => ({
+      path: path.join(path.dirname(ENTRY), 'node_modules', to),
+      type: 'file',
+      data: readFileSync(from),
+    }),
+  );
+  const files = [...bundle, ...modules];
   const image = await store.add({
     refs: [SELF_IMAGE],
     source: 'built',
-    layers: [nodeLayer(nodePath), writeTar([...directories([ENTRY]), ...bundle])],
+    layers: [nodeLayer(nodePath), writeTar([...directories(files.map((file) => file.path)), ...files])],
     config: {
       created: '1970-01-01T00:00:00Z',
       architecture: goArch(),

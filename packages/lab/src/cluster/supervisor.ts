@@ -10,7 +10,7 @@ import { UNDERLAY_API_PORT } from '../topology/addresses.ts';
 import { masqueradeWayOut } from '../topology/masquerade.ts';
 import { Underlay } from '../topology/underlay.ts';
 import { wayOutFailure, wayOutObstacle } from '../topology/wayout.ts';
-import { demoManifests, dnsManifests } from './addons.ts';
+import { demoManifests, labDnsManifests } from './addons.ts';
 import { type ClusterConfig, nodePlaces } from './config.ts';
 import { serveControl, type SupervisorStatus } from './control.ts';
 import { type ClusterPaths, machinePidFile, nodeDirs } from './paths.ts';
@@ -175,7 +175,7 @@ export class Supervisor {
     await this.#progress.phase('images', async () => {
       const detail = await images;
       // Not before: a pod that cannot have its image waits for seconds.
-      await this.#ensureAll(dnsManifests(config, this.#options.corefile));
+      await this.#ensureAll(labDnsManifests(config, this.#options.corefile));
       return { detail, value: undefined };
     });
     await this.#progress.phase('nodes', async () => {

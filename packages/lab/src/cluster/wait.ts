@@ -65,7 +65,7 @@ async function deploymentReady(client: KubeClient, namespace: string, name: stri
 /** Resolves when cluster DNS answers through its Service. */
 export async function waitForDns(client: KubeClient, config: ClusterConfig, netns: string): Promise<string> {
   const server = dnsServiceIp(config);
-  await until('cluster DNS ready', () => deploymentReady(client, 'kube-system', 'weft-dns'));
+  await until('cluster DNS ready', () => deploymentReady(client, 'kube-system', 'coredns'));
   const began = performance.now();
   await until('a DNS answer', () =>
     tell(netns, 'busybox', [

@@ -19,7 +19,7 @@ export function parseResolvConf(text: string): ResolvConf {
       .trim()
       .split(/\s+/);
     if (word === 'nameserver' && rest[0] !== undefined) nameservers.push(rest[0]);
-    else if (word === 'search' || word === 'domain') searches = rest;
+    else if (word === 'search' || word === 'domain') searches = rest.map((name) => name.replace(/(?<=.)\.$/, ''));
     else if (word === 'options') options.push(...rest);
   }
   return { nameservers, searches, options };
@@ -56,7 +56,8 @@ function merge(base: ResolvConf, more: PodDNSConfig | undefined): ResolvConf {
   };
 }
 
-function limit(conf: ResolvConf): ResolvConf {
+/** Keeps to the limits; `omitted` is told of what was left out in the words of the kubelet. */
+function limit(conf: ResolvConf, omitted: (message: string) => void): ResolvConf {
   const searches: string[] = [];
   let chars = 0;
   for (const search of conf.searches.slice(0, MAX_SEARCHES)) {
@@ -64,7 +65,16 @@ function limit(conf: ResolvConf): ResolvConf {
     if (chars - 1 > MAX_SEARCH_CHARS) break;
     searches.push(search);
   }
-  return { ...conf, nameservers: conf.nameservers.slice(0, MAX_NAMESERVERS), searches };
+  const nameservers = conf.nameservers.slice(0, MAX_NAMESERVERS);
+  if (searches.length < conf.searches.length)
+    omitted(
+      `Search Line limits were exceeded, some search paths have been omitted, the applied search line is: ${searches.join(' ')}`,
+    );
+  if (nameservers.length < conf.nameservers.length)
+    omitted(
+      `Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: ${nameservers.join(' ')}`,
+    );
+  return { ...conf, nameservers, searches };
 }
 
 export interface ClusterDns {
@@ -72,8 +82,16 @@ export interface ClusterDns {
   readonly domain: string;
 }
 
-/** The resolv.conf of a pod by its dnsPolicy and dnsConfig. `node` is the node's own. */
-export function podResolvConf(pod: Pod, cluster: ClusterDns, node: ResolvConf): ResolvConf {
+/**
+ * The resolv.conf of a pod by its dnsPolicy and dnsConfig. `node` is the node's own. `omitted` is told when limits made
+ * something be left out.
+ */
+export function podResolvConf(
+  pod: Pod,
+  cluster: ClusterDns,
+  node: ResolvConf,
+  omitted: (message: string) => void = () => {},
+): ResolvConf {
   let policy = pod.spec.dnsPolicy ?? 'ClusterFirst';
   if (policy === 'ClusterFirst' && pod.spec.hostNetwork === true) policy = 'Default';
   if (policy === 'ClusterFirst' && cluster.servers.length === 0) policy = 'Default';
@@ -84,7 +102,7 @@ export function podResolvConf(pod: Pod, cluster: ClusterDns, node: ResolvConf): 
     const own = domain === '' ? [] : [`${namespaceOf(pod)}.svc.${domain}`, `svc.${domain}`, domain];
     base = { nameservers: cluster.servers, searches: unique([...own, ...node.searches]), options: ['ndots:5'] };
   }
-  return limit(merge(base, pod.spec.dnsConfig));
+  return limit(merge(base, pod.spec.dnsConfig), omitted);
 }
 
 /** The host name of a pod, and its fully qualified name when it has a subdomain. At most 63 characters. */

@@ -132,6 +132,13 @@ export class PodHealth {
     this.#all.delete(containerId);
   }
 
+  /** Ends the probing that could have a container killed; of a pod that is ending, readiness is still asked (kubelet). */
+  keepReadiness(): void {
+    for (const watched of this.#all.values()) {
+      for (const prober of watched.probers) if (prober.kind !== 'readiness') prober.stop();
+    }
+  }
+
   /** Ends all probing; what is known stays. */
   freeze(): void {
     for (const watched of this.#all.values()) for (const prober of watched.probers) prober.stop();

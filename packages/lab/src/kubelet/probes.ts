@@ -49,6 +49,10 @@ export class Prober {
     this.#now = options.now ?? Date.now;
   }
 
+  get kind(): ProbeKind {
+    return this.#options.kind;
+  }
+
   start(): void {
     const delay = (this.#options.probe.initialDelaySeconds ?? 0) * 1000;
     this.#schedule(Math.max(0, this.#options.startedAt + delay - this.#now()));

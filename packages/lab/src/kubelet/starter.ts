@@ -39,7 +39,8 @@ export function writePodFiles(context: NodeContext, pod: Pod, sandbox: Sandbox, 
     hostname: join(podDir, 'hostname'),
   };
   const ips = sandbox.hostNetwork ? context.nodeIPs : sandbox.ips;
-  writeFileSync(files.resolvConf, formatResolvConf(podResolvConf(pod, context.dns, context.resolvConf())));
+  const omitted = (message: string): void => podEvent(context, pod, 'Warning', 'DNSConfigForming', message);
+  writeFileSync(files.resolvConf, formatResolvConf(podResolvConf(pod, context.dns, context.resolvConf(), omitted)));
   writeFileSync(files.hosts, podHosts(pod, ips, context.dns.domain, context.hosts()));
   writeFileSync(files.hostname, `${sandbox.hostname}\n`);
   return files;

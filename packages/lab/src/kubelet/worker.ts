@@ -269,7 +269,8 @@ export class PodWorker {
   /** Ends the pod; a later call can only shorten the time it has. */
   #end(graceSeconds: number): void {
     this.#graceEndsAt = Math.min(this.#graceEndsAt, Date.now() + graceSeconds * 1000);
-    if (this.#ending !== undefined) return;
+    // A pod that is ending may still serve: its readiness says for how long it may be sent anything.
+    if (this.#ending !== undefined) return this.#publish();
     this.#wake.noTime();
     this.#cancel();
     this.#ending = this.#finish().catch((error: unknown) => {
@@ -284,7 +285,7 @@ export class PodWorker {
 
   async #finish(): Promise<void> {
     const { runtime, tokens } = this.#context;
-    this.#health.freeze();
+    this.#health.keepReadiness();
     const input = this.#endInput(() => this.#graceEndsAt);
     await Promise.all([
       endContainers(input),

@@ -12,7 +12,7 @@ const pod = (spec: Partial<Pod['spec']> = {}): Pod => ({
 });
 const cluster = { servers: ['10.96.0.10'], domain: 'cluster.local' };
 const node = parseResolvConf(
-  '# mine\nnameserver 192.0.2.1 ; old\ndomain lan\nsearch corp.example lan\noptions timeout:1 rotate\n',
+  '# mine\nnameserver 192.0.2.1 ; old\ndomain lan\nsearch corp.example. lan\noptions timeout:1 rotate\n',
 );
 
 describe('resolv.conf', () => {
@@ -58,7 +58,10 @@ describe('resolv.conf', () => {
       nameservers: ['1.1.1.1', '1.1.1.2', '1.1.1.3', '1.1.1.4'],
       searches: Array.from({ length: 40 }, (_, i) => `s${i}.example`),
     };
-    const conf = podResolvConf(pod({ dnsPolicy: 'None', dnsConfig }), cluster, node);
+    const told: string[] = [];
+    const conf = podResolvConf(pod({ dnsPolicy: 'None', dnsConfig }), cluster, node, (message) => told.push(message));
+    expect(told.map((message) => message.split(' ')[0])).toEqual(['Search', 'Nameserver']);
+    expect(told[1]).toMatch(/line is: 1\.1\.1\.1 1\.1\.1\.2 1\.1\.1\.3$/);
     expect([conf.nameservers.length, conf.searches.length]).toEqual([3, 32]);
     const long = podResolvConf(
       pod({

@@ -73,6 +73,8 @@ function servicePort(
 ): PackedPort | undefined {
   const port = service.ports[index];
   if (port === undefined || port.port === 0) return undefined;
+  // A Service is of the families of its ClusterIPs: its NodePorts answer in no other one.
+  if ((family === 4 ? service.ip4 : service.ip6) === '') return undefined;
   const list = frontends(service, port, index, family);
   if (list.length === 0) return undefined;
   const reachable = list.some((f) => f.kind !== 'ClusterIP');

@@ -21,6 +21,7 @@ export interface WorldOptions {
  */
 export class World {
   readonly #options: WorldOptions;
+  #primaryNodePorts: boolean;
   readonly #services = new CompactMap<SlimService>();
   // Nearly every Service has one slice per family: a list only where there are more.
   readonly #slices = new CompactMap<SlimSlice | readonly SlimSlice[]>();
@@ -28,6 +29,7 @@ export class World {
 
   constructor(options: WorldOptions) {
     this.#options = options;
+    this.#primaryNodePorts = options.primaryNodePorts;
     this.#node = unknownNode(options.nodeName);
   }
 
@@ -37,6 +39,13 @@ export class World {
 
   get serviceCount(): number {
     return this.#services.size;
+  }
+
+  /** Whether NodePorts answer on the node's primary addresses. Returns the units to compile. */
+  setPrimaryNodePorts(on: boolean): string[] {
+    if (this.#primaryNodePorts === on) return [];
+    this.#primaryNodePorts = on;
+    return [NODE_UNIT];
   }
 
   /** `key` is `ns/name`; undefined removes the Service. Returns the unit to compile. */
@@ -82,8 +91,8 @@ export class World {
 
   /** Pure with regard to the objects held: what must exist because of `unit`. */
   compile(unit: string): ReadonlyMap<string, Entry<Planned>> {
-    const { families, primaryNodePorts } = this.#options;
-    if (unit === NODE_UNIT) return compileNode(this.#node, families, primaryNodePorts);
+    const { families } = this.#options;
+    if (unit === NODE_UNIT) return compileNode(this.#node, families, this.#primaryNodePorts);
     const service = this.#services.get(unit);
     return service === undefined ? EMPTY : compileService(service, this.slicesOf(unit), this.#node, families);
   }

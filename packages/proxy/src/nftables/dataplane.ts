@@ -1,18 +1,20 @@
 import { Nft, NftBatch, type NetNs } from '@weft/kernel';
-import { type Diff, type Entry, type Logger, type Plan, silentLogger } from '@weft/plan';
+import { type Diff, type Logger, type Plan, silentLogger } from '@weft/plan';
 import type { Family } from '@weft/net';
+import type { FamilyConfig } from '../config.ts';
 import type { Capabilities, DataPlane, StartReport } from '../dataplane.ts';
 import type { Planned } from '../model/types.ts';
+import { NO_CHANGE, wholePlan } from '../whole.ts';
 import type { Changes } from './changes.ts';
 import { encodeChanges, encodeTable } from './encode.ts';
 import { FamilyState } from './family.ts';
 import { REUSE_DELAY_MS } from './ids.ts';
-import { type LayoutConfig, nftFamily, TABLE } from './layout.ts';
+import { nftFamily, TABLE } from './layout.ts';
 import { type Readback, readTable } from './readback.ts';
 
 export interface NftablesOptions {
   /** One configuration per family that is served. */
-  readonly tables: readonly LayoutConfig[];
+  readonly tables: readonly FamilyConfig[];
   /** Namespace of the node; the caller's when absent. */
   readonly ns?: NetNs;
   readonly log?: Logger;
@@ -22,7 +24,7 @@ export interface NftablesOptions {
 
 /** One family's table. */
 interface FamilyTable {
-  readonly config: LayoutConfig;
+  readonly config: FamilyConfig;
   state: FamilyState;
   /**
    * `live`: the state is the image of what the kernel has. `absent`: the table is made with the next transaction.
@@ -34,7 +36,6 @@ interface FamilyTable {
 
 /** A transaction's buffer up to this size is used again for the next. */
 const KEEP_BYTES = 16_384;
-const NO_CHANGE: Diff<Planned> = { added: new Map(), changed: new Map(), removed: new Map() };
 
 /**
  * Services by nftables, in the flat layout of the README: one data-map element per frontend and endpoint, a few shared
@@ -50,6 +51,9 @@ export class NftablesDataPlane implements DataPlane {
     localhostNodePorts: false,
     allNodePortAddresses: true,
     rejects: true,
+    resets: true,
+    refusesNodeToExternal: true,
+    guardsServiceBlocks: true,
   };
   readonly #options: NftablesOptions;
   readonly #log: Logger;
@@ -219,13 +223,4 @@ export class NftablesDataPlane implements DataPlane {
     this.#last = next.catch(() => {});
     return next;
   }
-}
-
-/** The next plan as one addition. */
-function wholePlan(diff: Diff<Planned>, applied: Plan<Planned>): Diff<Planned> {
-  const added = new Map<string, Entry<Planned>>();
-  for (const [key, entry] of applied) if (!diff.removed.has(key)) added.set(key, entry);
-  for (const [key, { to }] of diff.changed) added.set(key, to);
-  for (const [key, entry] of diff.added) added.set(key, entry);
-  return { added, changed: new Map(), removed: new Map() };
 }

@@ -1,16 +1,8 @@
 import type { Element, NftBatch, NftFamily, SetTarget } from '@weft/kernel';
 import { lastAddress, parsePrefix, type Prefix } from '@weft/net';
+import type { FamilyConfig } from '../config.ts';
 import { type Changes, ElementList } from './changes.ts';
-import {
-  blockSets,
-  CLASS_DROP,
-  CLASS_REJECT,
-  type LayoutConfig,
-  nftFamily,
-  setSpecs,
-  TABLE,
-  tableComment,
-} from './layout.ts';
+import { blockSets, CLASS_DROP, CLASS_REJECT, nftFamily, setSpecs, TABLE, tableComment } from './layout.ts';
 import { type ChainText, gotoChain, type RuleText } from './rules.ts';
 
 /** Elements handed over in one piece: bounds what is allocated at a time during a cold start. */
@@ -60,7 +52,7 @@ function addBlocks(
 }
 
 /** Writes a whole table without elements of the plan: maps, sets and the fixed chains. */
-export function encodeTable(batch: NftBatch, config: LayoutConfig, text: RuleText): void {
+export function encodeTable(batch: NftBatch, config: FamilyConfig, text: RuleText): void {
   const family = nftFamily(config.family);
   batch.addTable({ family, name: TABLE, comment: tableComment(config) });
   for (const spec of setSpecs(config)) batch.addSet(spec);

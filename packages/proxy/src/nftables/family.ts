@@ -1,4 +1,5 @@
 import { CompactMap, type Diff } from '@weft/plan';
+import type { FamilyConfig } from '../config.ts';
 import { addressWidth, endpointWidth, type Packed, unpackList } from '../model/packed.ts';
 import {
   type Frontend,
@@ -21,7 +22,7 @@ import { ClassTable } from './classes.ts';
 import { Firewall } from './firewall.ts';
 import type { Found } from './found.ts';
 import { IdPool, REUSE_DELAY_MS } from './ids.ts';
-import { idOf, type LayoutConfig, P_DROP, P_REJECT, packSlot, parseClassName } from './layout.ts';
+import { idOf, P_DROP, P_REJECT, packSlot, parseClassName } from './layout.ts';
 import { RefSet } from './refset.ts';
 import { RuleText } from './rules.ts';
 
@@ -51,7 +52,7 @@ interface Claim {
  * nothing any more: make a new one with `adopt` from what the kernel holds.
  */
 export class FamilyState {
-  readonly config: LayoutConfig;
+  readonly config: FamilyConfig;
   readonly text: RuleText;
   readonly #width: number;
   readonly #ports = new CompactMap<PortState>();
@@ -74,7 +75,7 @@ export class FamilyState {
   #retired: { readonly set: BackendSet; readonly since: number }[] = [];
   #refused: string[] = [];
 
-  constructor(config: LayoutConfig) {
+  constructor(config: FamilyConfig) {
     this.config = config;
     this.text = new RuleText(config);
     this.#classes = new ClassTable(this.text);

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { DataType, NftFamily, SetSpec } from '@weft/kernel';
 import { type Family, formatPrefix, type Prefix } from '@weft/net';
+import type { FamilyConfig } from '../config.ts';
 
 /** Goes up with every change of the tables, chains or rules that an older agent could not continue from. */
 const LAYOUT_VERSION = 1;
@@ -8,41 +9,12 @@ const LAYOUT_VERSION = 1;
 /** Name of the table in both families. */
 export const TABLE = 'weft-services';
 
-/** How packets that come from pods are told from others. */
-export type LocalDetector =
-  | { readonly by: 'cidr'; readonly cidrs: readonly Prefix[] }
-  | { readonly by: 'bridge'; readonly name: string }
-  | { readonly by: 'interfacePrefix'; readonly prefix: string }
-  | { readonly by: 'none' };
-
-/** Which addresses of the node answer on NodePorts; any combination. */
-export interface NodePortScope {
-  /** Every local address but loopback. */
-  readonly all: boolean;
-  /** The node's primary address (entries of the plan). */
-  readonly primary: boolean;
-  /** Local addresses inside these blocks. */
-  readonly cidrs: readonly Prefix[];
-}
-
-/** Configuration of one family's table. All of it is in the rules: another configuration means another table. */
-export interface LayoutConfig {
-  readonly family: Family;
-  readonly detector: LocalDetector;
-  /** Blocks whose unallocated addresses are dropped. */
-  readonly serviceCidrs: readonly Prefix[];
-  readonly masqueradeAll: boolean;
-  /** Bit of the packet mark that asks for masquerade. */
-  readonly masqueradeMark: number;
-  readonly nodePorts: NodePortScope;
-}
-
 export function nftFamily(family: Family): NftFamily {
   return family === 4 ? 'ip' : 'ip6';
 }
 
 /** Comment of the table: says what it is and whether this program, so configured, can take it over. */
-export function tableComment(config: LayoutConfig): string {
+export function tableComment(config: FamilyConfig): string {
   const text = JSON.stringify(config, (_key, value: unknown) =>
     typeof value === 'object' && value !== null && 'ip' in value && 'length' in value
       ? formatPrefix(value as Prefix)
@@ -152,7 +124,7 @@ const AFFINITY_SIZE = 1_048_576;
 const AFFINITY_TIMEOUT_MS = 3 * 3600 * 1000;
 
 /** Declarations of every map and set of the table that is there from the start. */
-export function setSpecs(config: LayoutConfig): SetSpec[] {
+export function setSpecs(config: FamilyConfig): SetSpec[] {
   const family = nftFamily(config.family);
   const address: DataType = config.family === 4 ? 'ipv4_addr' : 'ipv6_addr';
   const spec = (name: string, rest: Omit<SetSpec, 'family' | 'table' | 'name'>): SetSpec => ({
@@ -189,7 +161,7 @@ export function setSpecs(config: LayoutConfig): SetSpec[] {
 }
 
 /** Interval sets filled from the configuration: only where one comparison cannot say it. */
-export function blockSets(config: LayoutConfig): { name: string; blocks: readonly Prefix[] }[] {
+export function blockSets(config: FamilyConfig): { name: string; blocks: readonly Prefix[] }[] {
   const out: { name: string; blocks: readonly Prefix[] }[] = [];
   if (config.detector.by === 'cidr' && config.detector.cidrs.length > 1) {
     out.push({ name: 'pod-blocks', blocks: config.detector.cidrs });

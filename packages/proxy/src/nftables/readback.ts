@@ -1,8 +1,9 @@
 import { endianness } from 'node:os';
 import type { Expr, ListedChain, ListedElement, ListedRule, Nft } from '@weft/kernel';
+import type { FamilyConfig } from '../config.ts';
 import type { Packed } from '../model/packed.ts';
 import { emptyFound, type Found } from './found.ts';
-import { idOf, type LayoutConfig, nftFamily, parseClassName, setSpecs, slotOf, TABLE, tableComment } from './layout.ts';
+import { idOf, nftFamily, parseClassName, setSpecs, slotOf, TABLE, tableComment } from './layout.ts';
 import { type ChainText, RuleText } from './rules.ts';
 
 /** What is in the place of our table. */
@@ -45,7 +46,7 @@ function frontend(key: Uint8Array): Packed {
  * Reads one family's table. This is done once at start, and by audits; the hot path never lists.
  * The set `affinity` is not read: it may be large, and stale entries of it heal themselves.
  */
-export async function readTable(nft: Nft, config: LayoutConfig): Promise<Readback> {
+export async function readTable(nft: Nft, config: FamilyConfig): Promise<Readback> {
   const family = nftFamily(config.family);
   const table = (await nft.listTables(family)).find((t) => t.name === TABLE);
   if (table === undefined) return { state: 'absent' };
@@ -66,7 +67,7 @@ export async function readTable(nft: Nft, config: LayoutConfig): Promise<Readbac
   return { state: 'ours', found: await readElements(nft, config, chains, sets) };
 }
 
-function wrongSets(config: LayoutConfig, sets: ReadonlySet<string>): string | undefined {
+function wrongSets(config: FamilyConfig, sets: ReadonlySet<string>): string | undefined {
   const missing = setSpecs(config).find((spec) => !sets.has(spec.name));
   return missing === undefined ? undefined : `set ${missing.name} is missing`;
 }
@@ -89,7 +90,7 @@ function differs(expected: ChainText, chain: ListedChain | undefined, rules: rea
 }
 
 function wrongChains(
-  config: LayoutConfig,
+  config: FamilyConfig,
   chains: ReadonlyMap<string, ListedChain>,
   rules: ReadonlyMap<string, readonly ListedRule[]>,
 ): string | undefined {
@@ -104,7 +105,7 @@ function wrongChains(
   return wrong === undefined ? undefined : `chain ${wrong.name} was changed`;
 }
 
-async function readClasses(nft: Nft, config: LayoutConfig): Promise<[number, string][]> {
+async function readClasses(nft: Nft, config: FamilyConfig): Promise<[number, string][]> {
   const family = nftFamily(config.family);
   const out: [number, string][] = [];
   for (const name of ['classes', 'local-classes']) {
@@ -120,7 +121,7 @@ async function readClasses(nft: Nft, config: LayoutConfig): Promise<[number, str
 
 async function wrongClasses(
   nft: Nft,
-  config: LayoutConfig,
+  config: FamilyConfig,
   chains: ReadonlyMap<string, ListedChain>,
 ): Promise<string | undefined> {
   const classes = await readClasses(nft, config);
@@ -142,7 +143,7 @@ async function wrongClasses(
 
 async function readElements(
   nft: Nft,
-  config: LayoutConfig,
+  config: FamilyConfig,
   chains: ReadonlyMap<string, ListedChain>,
   sets: ReadonlySet<string>,
 ): Promise<Found> {

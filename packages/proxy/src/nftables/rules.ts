@@ -1,6 +1,7 @@
 import { type Expr, expr, type Verdict, values } from '@weft/kernel';
 import { lastAddress, type Prefix } from '@weft/net';
-import { CLASS_MASK, type ClassKind, className, ID_MASK, type LayoutConfig } from './layout.ts';
+import type { FamilyConfig } from '../config.ts';
+import { CLASS_MASK, type ClassKind, className, ID_MASK } from './layout.ts';
 
 /** A chain with its rules. The order of a list of chains is one in which each names only earlier ones. */
 export interface ChainText {
@@ -22,13 +23,13 @@ const { u32ne } = values;
  * still print; feeding a looked-up value straight into the next key makes nft 1.0.6 abort on `list ruleset`.
  */
 export class RuleText {
-  readonly #config: LayoutConfig;
+  readonly #config: FamilyConfig;
   readonly #source: expr.HeaderField;
   readonly #destination: expr.HeaderField;
   /** 4-byte registers that an address fills. */
   readonly #words: number;
 
-  constructor(config: LayoutConfig) {
+  constructor(config: FamilyConfig) {
     this.#config = config;
     const v4 = config.family === 4;
     this.#source = v4 ? expr.header.ip.saddr : expr.header.ip6.saddr;

@@ -15,6 +15,8 @@ export const NODE_NAME = 'node';
 export const OPTIONS: TableOptions = {
   clusterCidrs: ['10.244.0.0/16', 'fd00:244::/32'],
   serviceCidrs: ['10.96.0.0/16', 'fd00:96::/112'],
+  // Named, since the default differs by data plane.
+  nodePortAddresses: ['primary'],
 };
 
 /** A stage with a proxy on its node. */

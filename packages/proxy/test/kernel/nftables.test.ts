@@ -2,13 +2,13 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Nft, NftBatch } from '@weft/kernel';
 import { NftablesDataPlane } from '../../src/nftables/dataplane.ts';
 import { TABLE } from '../../src/nftables/layout.ts';
-import { layoutConfigs } from '../../src/options.ts';
+import { familyConfigs } from '../../src/options.ts';
 import { Bench, byName, OPTIONS, type PlaneFactory, Stage } from './bench.ts';
 import { serviceCompliance } from './compliance.ts';
 
-const make: PlaneFactory = (ns, options) => new NftablesDataPlane({ ns, tables: layoutConfigs(options) });
+const make: PlaneFactory = (ns, options) => new NftablesDataPlane({ ns, tables: familyConfigs(options) });
 
-serviceCompliance('nftables', make);
+serviceCompliance('nftables', new NftablesDataPlane({ tables: [] }).capabilities, make);
 
 describe('the nftables table', () => {
   let stage: Stage;

@@ -4,7 +4,7 @@ import { nodeFacts } from '../../src/model/node.ts';
 import { slimService, slimSlice, type SlimSlice } from '../../src/model/slim.ts';
 import type { Planned } from '../../src/model/types.ts';
 import { World } from '../../src/model/world.ts';
-import type { LayoutConfig } from '../../src/nftables/layout.ts';
+import type { FamilyConfig } from '../../src/config.ts';
 import { type Event, NODE } from './worlds.ts';
 
 export function prefix(text: string): Prefix {
@@ -13,7 +13,7 @@ export function prefix(text: string): Prefix {
   return parsed;
 }
 
-export const CONFIG: LayoutConfig = {
+export const CONFIG: FamilyConfig = {
   family: 4,
   detector: { by: 'cidr', cidrs: [prefix('10.244.0.0/16')] },
   serviceCidrs: [prefix('10.96.0.0/12')],

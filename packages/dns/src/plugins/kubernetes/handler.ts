@@ -156,6 +156,10 @@ export class KubernetesHandler implements Handler {
     const end = this.#zones.find(key, labels);
     const { view } = this;
     if (end < 0 || view === undefined) return [];
+    const ip = reverseAddress(key, labels);
+    if (ip !== undefined) {
+      return view.table.reverse(ip).flatMap((target) => this.explain(nameKey(concat([target, this.#primary]))));
+    }
     const found = this.#lookup(key, labels, end);
     if (found === NODATA || found === NXDOMAIN || !('service' in found)) return [];
     const { a, aaaa } = found.answers.hosts;

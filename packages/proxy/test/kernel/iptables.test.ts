@@ -1,0 +1,192 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { IptablesDataPlane } from '../../src/iptables/dataplane.ts';
+import { familyConfigs } from '../../src/options.ts';
+import { Bench, byName, OPTIONS, type PlaneFactory, Stage } from './bench.ts';
+import { serviceCompliance } from './compliance.ts';
+
+/** A plane of one variant of iptables. */
+function plane(variant: 'legacy' | 'nft'): PlaneFactory {
+  return (ns, options) =>
+    new IptablesDataPlane({
+      ns,
+      variant,
+      tables: familyConfigs(options, 'iptables'),
+    });
+}
+
+serviceCompliance('iptables', new IptablesDataPlane({ tables: [] }).capabilities, plane('legacy'));
+
+describe.each(['legacy', 'nft'] as const)('the tables of iptables-%s', (variant) => {
+  let stage: Stage;
+  let bench: Bench;
+
+  beforeAll(async () => {
+    stage = await Stage.build();
+  });
+
+  afterAll(async () => {
+    await stage?.close();
+  });
+
+  beforeEach(async () => {
+    bench = await Bench.start(stage, plane(variant));
+    return async () => {
+      await bench.close();
+      await bench.plane.cleanup();
+    };
+  });
+
+  const save = (table: string): string => stage.onNode(`iptables-${variant}-save`, '-t', table);
+  const works = (): Promise<string[]> => stage.pod1.ask({ dst: '10.96.0.1', port: 80, timeout: 0.3 });
+
+  async function one(): Promise<string> {
+    const { name, ip } = bench.fresh();
+    await bench.service(name, { clusterIP: ip });
+    await bench.endpoints(name, [bench.at.ep1, bench.at.ep2]);
+    return name;
+  }
+
+  it('finds nothing to repair in its own work, with every kind of rule', async () => {
+    const { name, ip, ip6, externalIP, vip, nodePort } = bench.fresh();
+    await bench.service(
+      name,
+      {
+        type: 'LoadBalancer',
+        clusterIPs: [ip, ip6],
+        externalIPs: [externalIP],
+        externalTrafficPolicy: 'Local',
+        healthCheckNodePort: 31999,
+        sessionAffinity: 'ClientIP',
+        loadBalancerSourceRanges: ['203.0.113.0/24', '192.168.0.0/16'],
+        ports: [
+          { name: 'http', port: 80, nodePort },
+          { name: 'dns', port: 53, protocol: 'UDP' },
+        ],
+      },
+      { loadBalancer: { ingress: [{ ip: vip }] } },
+    );
+    await bench.endpoints(name, [bench.at.ep1, bench.at.ep2, bench.at.rep1]);
+    await bench.endpoints(name, [{ address: stage.ep1.address6, nodeName: 'node' }], undefined, '2');
+    expect(await bench.proxy.audit()).toBe(0);
+    const without = bench.fresh();
+    await bench.service(without.name, { clusterIP: without.ip, externalIPs: [without.externalIP] });
+    await bench.remove(name);
+    expect(await bench.proxy.audit()).toBe(0);
+    expect(save('nat')).not.toMatch(/KUBE-(SVC|SVL|SEP|EXT|FW)-/);
+    expect(save('filter')).toContain(`default/${without.name}:http has no endpoints`);
+  });
+
+  it('is repaired by the audit, which says how many chains were wrong', async () => {
+    await one();
+    expect(await works()).toEqual([expect.stringMatching(/^ep[12] /)]);
+    stage.onNode(`iptables-${variant}`, '-t', 'nat', '-F', 'KUBE-MARK-MASQ');
+    stage.onNode(`iptables-${variant}`, '-t', 'nat', '-D', 'PREROUTING', '1');
+    stage.onNode(`iptables-${variant}`, '-t', 'nat', '-N', 'KUBE-SVC-LEFTOVER');
+    expect(await works()).not.toEqual([expect.stringMatching(/^ep[12] /)]);
+    expect(await bench.proxy.audit()).toBe(3);
+    expect(await works()).toEqual([expect.stringMatching(/^ep[12] /)]);
+    expect(await bench.proxy.audit()).toBe(0);
+  });
+
+  it('comes back by itself when somebody flushes the tables', async () => {
+    await bench.halt();
+    await bench.plane.cleanup();
+    const quick: PlaneFactory = (ns, options) =>
+      new IptablesDataPlane({ ns, variant, canaryMs: 50, tables: familyConfigs(options, 'iptables') });
+    bench = await Bench.start(stage, quick);
+    await one();
+    for (const table of ['mangle', 'nat', 'filter']) {
+      stage.onNode(`iptables-${variant}`, '-t', table, '-F');
+      stage.onNode(`iptables-${variant}`, '-t', table, '-X');
+    }
+    await expect.poll(() => save('mangle'), { timeout: 10_000 }).toContain('KUBE-PROXY-CANARY');
+    await expect.poll(works, { timeout: 10_000 }).toEqual([expect.stringMatching(/^ep[12] /)]);
+  });
+
+  it('puts foreign rules after its jumps, and leaves them alone when it cleans up', async () => {
+    stage.onNode(`iptables-${variant}`, '-t', 'nat', '-A', 'PREROUTING', '-d', '198.18.0.1', '-j', 'ACCEPT');
+    stage.onNode(`iptables-${variant}`, '-N', 'OTHERS');
+    await one();
+    await bench.halt();
+    await bench.plane.cleanup();
+    for (const table of ['nat', 'filter', 'mangle']) expect(save(table)).not.toMatch(/KUBE-/);
+    expect(save('nat')).toContain('198.18.0.1');
+    expect(save('filter')).toContain(':OTHERS');
+    stage.onNode(`iptables-${variant}`, '-t', 'nat', '-D', 'PREROUTING', '-d', '198.18.0.1', '-j', 'ACCEPT');
+    stage.onNode(`iptables-${variant}`, '-X', 'OTHERS');
+  });
+
+  it('removes what an earlier run left of Services that are gone, and only after it has all', async () => {
+    const name = await one();
+    const other = bench.fresh();
+    await bench.service(other.name, { clusterIP: other.ip });
+    await bench.endpoints(other.name, [bench.at.ep1]);
+    await bench.halt();
+    bench.cluster.deleteService(name);
+    bench.cluster.deleteSlice(`${name}-1`);
+    await bench.resume();
+    const nat = save('nat');
+    expect(nat).not.toContain(`default/${name}:http`);
+    expect(nat).toContain(`default/${other.name}:http cluster IP`);
+    expect(nat.match(/^:KUBE-SVC-/gm)).toHaveLength(1);
+    expect(await bench.proxy.audit()).toBe(0);
+  });
+
+  it('leaves out a Service that the kernel refuses, and programs the rest', async () => {
+    const bad = bench.fresh();
+    // x_tables' `recent` keeps entries by a name that is at most 199 bytes, but seconds must fit 32 bits.
+    await bench.service(bad.name, {
+      clusterIP: bad.ip,
+      sessionAffinity: 'ClientIP',
+      sessionAffinityConfig: { clientIP: { timeoutSeconds: 5_000_000_000 } },
+    });
+    await bench.endpoints(bad.name, [bench.at.ep1]);
+    const good = bench.fresh();
+    await bench.service(good.name, { clusterIP: good.ip });
+    await bench.endpoints(good.name, [bench.at.ep1]);
+    expect(byName(await stage.pod1.ask({ dst: good.ip, port: 80, timeout: 0.3 }))).toEqual({ ep1: 1 });
+    await bench.service(bad.name, { clusterIP: bad.ip });
+    expect(byName(await stage.pod1.ask({ dst: bad.ip, port: 80, timeout: 0.3 }))).toEqual({ ep1: 1 });
+    expect(await bench.proxy.audit()).toBe(0);
+  });
+});
+
+describe('NodePorts by iptables', () => {
+  let stage: Stage;
+
+  beforeAll(async () => {
+    stage = await Stage.build();
+  });
+
+  afterAll(async () => {
+    await stage?.close();
+  });
+
+  const cases = [
+    [undefined, true, { '192.168.0.1': 'ep1', '203.0.113.1': 'ep1', '127.0.0.1': 'ep1' }],
+    [undefined, false, { '192.168.0.1': 'ep1', '203.0.113.1': 'ep1', '127.0.0.1': 'refused' }],
+    [['203.0.113.0/24'], true, { '192.168.0.1': 'refused', '203.0.113.1': 'ep1', '127.0.0.1': 'refused' }],
+    [['primary', 'localhost'], true, { '192.168.0.1': 'ep1', '203.0.113.1': 'refused', '127.0.0.1': 'ep1' }],
+  ] as const;
+  it.each(cases)(
+    'with nodePortAddresses %j, localhostNodePorts %j',
+    async (nodePortAddresses, localhostNodePorts, expected) => {
+      const options = { ...OPTIONS, localhostNodePorts, nodePortAddresses: nodePortAddresses ?? ['all'] };
+      const make: PlaneFactory = (ns, o) =>
+        new IptablesDataPlane({ ns, tables: familyConfigs(o, 'iptables'), variant: 'legacy' });
+      const bench = await Bench.start(stage, make, options);
+      try {
+        const { name, ip, nodePort } = bench.fresh();
+        await bench.service(name, { type: 'NodePort', clusterIP: ip, ports: [{ name: 'http', port: 80, nodePort }] });
+        await bench.endpoints(name, [bench.at.ep1]);
+        for (const [dst, who] of Object.entries(expected)) {
+          expect(byName(await stage.node.ask({ dst, port: nodePort })), dst).toEqual({ [who]: 1 });
+        }
+        expect(await bench.proxy.audit()).toBe(0);
+      } finally {
+        await bench.close();
+        await bench.plane.cleanup();
+      }
+    },
+  );
+});

@@ -1,0 +1,156 @@
+import { once } from 'node:events';
+import net from 'node:net';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { connectTcp } from '@weft/kernel';
+import type { DataPlane } from '../../src/dataplane.ts';
+import { IptablesDataPlane } from '../../src/iptables/dataplane.ts';
+import { NftablesDataPlane } from '../../src/nftables/dataplane.ts';
+import { familyConfigs, type Mode, type TableOptions } from '../../src/options.ts';
+import { Bench, byName, OPTIONS, Stage } from './bench.ts';
+
+describe('changing the data plane', () => {
+  let stage: Stage;
+  let bench: Bench;
+
+  beforeAll(async () => {
+    stage = await Stage.build();
+  });
+
+  afterAll(async () => {
+    await stage?.close();
+  });
+
+  const plane = (mode: Mode, options: TableOptions = OPTIONS): DataPlane =>
+    mode === 'nftables'
+      ? new NftablesDataPlane({ ns: stage.node.ns, tables: familyConfigs(options, mode) })
+      : new IptablesDataPlane({ ns: stage.node.ns, variant: 'legacy', tables: familyConfigs(options, mode) });
+
+  beforeEach(async () => {
+    bench = await Bench.start(stage, () => plane('nftables'));
+    return async () => {
+      await bench.close();
+      await plane('nftables').cleanup();
+      await plane('iptables').cleanup();
+    };
+  });
+
+  const traces = (): Record<Mode, boolean> => ({
+    nftables: stage.onNode('nft', 'list', 'tables').includes('weft-services'),
+    iptables: /KUBE-/.test(stage.onNode('iptables-legacy-save')),
+  });
+
+  it('back and forth under load fails no connection, breaks none that is open, and leaves no trace of the other', async () => {
+    const { name, ip, nodePort, externalIP } = bench.fresh();
+    const { ep1, ep2, rep1 } = bench.at;
+    await bench.service(name, {
+      type: 'NodePort',
+      clusterIP: ip,
+      externalIPs: [externalIP],
+      ports: [{ name: 'http', port: 80, nodePort }],
+    });
+    await bench.endpoints(name, [ep1, ep2, rep1]);
+    await stage.pod1.open('long', { dst: ip, port: 80 });
+    await stage.pod1.hammer('cluster', { dst: ip, port: 80 });
+    await stage.outside.hammer('node', { dst: '192.168.0.1', port: nodePort });
+    await stage.remote.hammer('external', { dst: externalIP, port: 80, src: stage.remotePods[0] });
+    for (let i = 0; i < 4; i++) {
+      for (const mode of ['iptables', 'nftables'] as const) {
+        await bench.proxy.switchTo(plane(mode));
+        expect(bench.proxy.dataPlane.name).toBe(mode);
+        expect(traces()).toEqual({ nftables: mode === 'nftables', iptables: mode === 'iptables' });
+        expect(await bench.proxy.audit()).toBe(0);
+        await bench.endpoints(name, [[ep1], [ep2, rep1], [ep1, ep2, rep1]][i % 3] ?? []);
+      }
+    }
+    expect(await stage.pod1.talk('long')).toBe('?');
+    for (const [host, load] of [
+      [stage.pod1, 'cluster'],
+      [stage.outside, 'node'],
+      [stage.remote, 'external'],
+    ] as const) {
+      const answers = await host.stopHammer(load);
+      for (const answer of Object.keys(answers))
+        expect(answer, `${load} ${JSON.stringify(answers)}`).toMatch(/^(ep1|ep2|remote) /);
+      expect(Object.values(answers).reduce((sum, n) => sum + n, 0)).toBeGreaterThan(100);
+    }
+  });
+
+  it('to one that cannot work leaves the old one as it was', async () => {
+    const { name, ip } = bench.fresh();
+    await bench.service(name, { clusterIP: ip });
+    await bench.endpoints(name, [bench.at.ep1]);
+    const broken = plane('iptables');
+    broken.complete = () => Promise.reject(new Error('no such kernel'));
+    await expect(bench.proxy.switchTo(broken)).rejects.toThrow('no such kernel');
+    expect(bench.proxy.dataPlane.name).toBe('nftables');
+    expect(traces()).toEqual({ nftables: true, iptables: false });
+    await bench.endpoints(name, [bench.at.ep2]);
+    expect(byName(await stage.pod1.ask({ dst: ip, port: 80, count: 3 }))).toEqual({ ep2: 3 });
+  });
+
+  it('follows the default of NodePort addresses, which differs by mode', async () => {
+    await bench.halt();
+    const { nodePortAddresses: _, ...options } = OPTIONS;
+    Object.assign(bench, { options });
+    await bench.resume();
+    const { name, ip, nodePort } = bench.fresh();
+    await bench.service(name, { type: 'NodePort', clusterIP: ip, ports: [{ name: 'http', port: 80, nodePort }] });
+    await bench.endpoints(name, [bench.at.ep1]);
+    const ask = async (): Promise<string[]> =>
+      Object.keys(byName(await stage.outside.ask({ dst: stage.nodeOutside, port: nodePort })));
+    expect(await ask()).toEqual(['refused']);
+    await bench.proxy.switchTo(plane('iptables', options));
+    expect(await ask()).toEqual(['ep1']);
+    await bench.proxy.switchTo(plane('nftables', options));
+    expect(await ask()).toEqual(['refused']);
+    expect(Object.keys(byName(await stage.outside.ask({ dst: '192.168.0.1', port: nodePort })))).toEqual(['ep1']);
+  });
+
+  describe('health checks of balancers', () => {
+    const ask = async (port: number): Promise<{ status: number; weight: string | undefined; body: string }> => {
+      const socket = new net.Socket({ fd: await connectTcp('192.168.0.1', port, stage.node.ns) });
+      let text = '';
+      socket.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+      socket.write('GET / HTTP/1.0\r\n\r\n');
+      await once(socket, 'end');
+      const [head = '', body = ''] = text.split('\r\n\r\n');
+      return {
+        status: Number(head.split(' ')[1]),
+        weight: /^X-Load-Balancing-Endpoint-Weight: (.*)$/m.exec(head)?.[1]?.trim(),
+        body,
+      };
+    };
+
+    it('tell how many endpoints this node has, as kube-proxy writes it', async () => {
+      const { name, ip, vip } = bench.fresh();
+      const spec = {
+        type: 'LoadBalancer' as const,
+        clusterIP: ip,
+        externalTrafficPolicy: 'Local' as const,
+        healthCheckNodePort: 32111,
+        ports: [
+          { name: 'http', port: 80 },
+          { name: 'admin', port: 90 },
+        ],
+      };
+      await bench.service(name, spec, { loadBalancer: { ingress: [{ ip: vip }] } });
+      const both = [
+        { name: 'http', port: 8080, protocol: 'TCP' as const },
+        { name: 'admin', port: 9090, protocol: 'TCP' as const },
+      ];
+      await bench.endpoints(name, [bench.at.ep1, bench.at.ep2, bench.at.rep1], both);
+      expect(await ask(32111)).toEqual({
+        status: 200,
+        weight: '2',
+        body: `{\n\t"service": {\n\t\t"namespace": "default",\n\t\t"name": "${name}"\n\t},\n\t"localEndpoints": 2,\n\t"serviceProxyHealthy": true\n}`,
+      });
+      await bench.endpoints(name, [bench.at.rep1], both);
+      expect(await ask(32111)).toMatchObject({ status: 503, weight: '0' });
+      await bench.service(name, { ...spec, healthCheckNodePort: 32112 }, { loadBalancer: { ingress: [{ ip: vip }] } });
+      expect(await ask(32112)).toMatchObject({ status: 503 });
+      await expect(ask(32111)).rejects.toThrow();
+      await bench.remove(name);
+      await expect(ask(32112)).rejects.toThrow();
+    });
+  });
+});
