@@ -116,7 +116,12 @@ export class AddressCache {
     const { client, log, metrics, nodeName, nodes } = options;
     const r = addressResources;
     const whole = <T extends KubeObject>(type: ResourceType<T>, change: CacheChange): Followed<T, T> =>
-      this.#follow<T, T>(type, (o) => withoutManagedFields(o) as T, change, (o) => o.metadata.name);
+      this.#follow<T, T>(
+        type,
+        (o) => withoutManagedFields(o) as T,
+        change,
+        (o) => o.metadata.name,
+      );
     this.#pools = [whole(r.ippools, 'pools'), whole(r.ippoolsV3, 'pools')];
     this.#reservations = [whole(r.ipreservations, 'pools'), whole(r.ipreservationsV3, 'pools')];
     this.#configs = [whole(r.ipamconfigs, 'pools'), whole(r.ipamconfigurationsV3, 'pools')];
@@ -222,6 +227,11 @@ export class AddressCache {
     });
   }
 
+  /** Looks again at what is waited for: something that no object tells has changed. */
+  poke(): void {
+    this.#look();
+  }
+
   /** Calls back after every change. Returns the way to stop. */
   onChange(listener: (change: CacheChange, key: string) => void): () => void {
     this.#listeners.add(listener);
@@ -299,7 +309,8 @@ export class AddressCache {
       this.pods.hasSynced &&
       this.#options.nodes.hasSynced &&
       this.#followed.every((f) => f.synced);
-    for (const look of [...this.#waiting]) look();
+    // Whoever has seen what it waits for takes itself off the list.
+    for (const look of this.#waiting.slice()) look();
   }
 }
 

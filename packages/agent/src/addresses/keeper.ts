@@ -244,9 +244,7 @@ export class BlockKeeper {
     }
     const affinity = this.#affinityName(cidr);
     const patch = { spec: { state: 'pendingDeletion' } };
-    await client
-      .patch(addressResources.blockaffinities, undefined, affinity, patch)
-      .catch(ignore('NotFound'));
+    await client.patch(addressResources.blockaffinities, undefined, affinity, patch).catch(ignore('NotFound'));
     await client.delete(addressResources.ipamblocks, undefined, blockName(cidr)).catch(ignore('NotFound'));
     await client.delete(addressResources.blockaffinities, undefined, affinity).catch(ignore('NotFound'));
     await cache.until(() => !cache.blocks().some((b) => b.cidr === cidr), 5000);
@@ -281,4 +279,3 @@ export function ignore(reason: 'AlreadyExists' | 'NotFound' | 'Conflict'): (erro
 export function addressText(block: Prefix, at: number): string {
   return formatIp(addressAt(block, at));
 }
-

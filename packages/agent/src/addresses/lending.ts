@@ -27,7 +27,7 @@ export interface LendingOptions {
 const RETURNING = 'the node that had lent it';
 
 /** Holder of an address that is lent to a node. */
-export function lentTo(node: string): string {
+function lentTo(node: string): string {
   return `node ${node}, which has borrowed it`;
 }
 
@@ -156,7 +156,7 @@ export class Lending {
     if (loan === undefined) return;
     const { address, node } = loan.spec;
     const ip = parseIp(address);
-    if (ip === undefined || !this.#isMine(address) || node === this.#options.nodeName) return;
+    if (ip === undefined || !this.isMine(address) || node === this.#options.nodeName) return;
     if (loan.status?.phase === 'Granted') {
       store.hold(address, lentTo(node));
       return;
@@ -166,7 +166,8 @@ export class Lending {
     const held = store.heldFor(address);
     const forPod = loan.spec.pod === undefined ? undefined : podHolder(loan.spec.pod.namespace, loan.spec.pod.name);
     if (owner !== undefined) {
-      const pod = owner.pod === undefined ? `container ${owner.containerId}` : `pod ${owner.pod.namespace}/${owner.pod.name}`;
+      const pod =
+        owner.pod === undefined ? `container ${owner.containerId}` : `pod ${owner.pod.namespace}/${owner.pod.name}`;
       this.#say(name, { phase: 'Refused', message: `it is in use by ${pod} on node ${this.#options.nodeName}` });
     } else if (held !== undefined && held !== forPod && held !== lentTo(node)) {
       this.#say(name, { phase: 'Refused', message: `it is kept for ${held}` });
@@ -194,7 +195,8 @@ export class Lending {
     }
   }
 
-  #isMine(address: string): boolean {
+  /** True when the address is in a range that this node gives out. */
+  isMine(address: string): boolean {
     const ip = parseIp(address);
     if (ip === undefined) return false;
     const { view, ranges } = this.#options;

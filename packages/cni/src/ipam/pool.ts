@@ -116,7 +116,11 @@ export class AddressPool {
     return { range: set.ranges.map(formatRange).join(', '), used, cooling, total: rangeSetSize(set) };
   }
 
-  #exactly(sets: readonly RangeSet[], wanted: Ip, holder: string | undefined): { address: string; range: AddressRange } {
+  #exactly(
+    sets: readonly RangeSet[],
+    wanted: Ip,
+    holder: string | undefined,
+  ): { address: string; range: AddressRange } {
     const address = formatIp(wanted);
     const range = sets.map((set) => rangeOf(set, wanted)).find((found) => found !== undefined);
     if (range === undefined) {

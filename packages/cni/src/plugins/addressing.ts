@@ -4,7 +4,15 @@ import { type RangeSet, rangeSetsFromConfig } from '../ipam/range.ts';
 import type { AddressAuthority, AddressQuestion } from '../pools/authority.ts';
 import { execPlugin, findPlugin } from '../runtime/exec.ts';
 import { CniCode, CniError } from '../spec/errors.ts';
-import { field, isObject, type JsonObject, objectsField, parseObject, stringField, stringsField } from '../spec/json.ts';
+import {
+  field,
+  isObject,
+  type JsonObject,
+  objectsField,
+  parseObject,
+  stringField,
+  stringsField,
+} from '../spec/json.ts';
 import { parseResult } from '../spec/result.ts';
 import type { CniDns, CniRoute, PluginRequest } from '../spec/types.ts';
 import type { PodAddress } from '../wiring/wiring.ts';
@@ -33,7 +41,7 @@ const ANNOTATIONS = 'io.kubernetes.cri.pod-annotations';
 const GROW_LIMIT = 5;
 
 /** The pod that a runtime calls for, by CNI_ARGS as kubelets' runtimes send them. */
-export function podOf(args: ReadonlyMap<string, string>): PodReference | undefined {
+function podOf(args: ReadonlyMap<string, string>): PodReference | undefined {
   const [namespace, name] = [args.get('K8S_POD_NAMESPACE'), args.get('K8S_POD_NAME')];
   const uid = args.get('K8S_POD_UID');
   if (!namespace || !name) return undefined;

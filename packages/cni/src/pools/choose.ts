@@ -1,5 +1,14 @@
 import type { Labels } from '@weft/kube';
-import { type Family, formatIp, formatPrefix, type Ip, parseIp, parsePrefix, type Prefix, prefixContains } from '@weft/net';
+import {
+  type Family,
+  formatIp,
+  formatPrefix,
+  type Ip,
+  parseIp,
+  parsePrefix,
+  type Prefix,
+  prefixContains,
+} from '@weft/net';
 import { type AddressRange, type RangeSet, rangeOf } from '../ipam/range.ts';
 import { CniCode, CniError } from '../spec/errors.ts';
 import { poolsAsked, type PodWish } from './annotations.ts';
@@ -65,7 +74,8 @@ function setOfPool(view: AddressView, pool: IpPool): RangeSet | undefined {
   const ranges: AddressRange[] = [];
   for (const [cidr, node] of view.blocks) {
     const block = node === view.node ? parsePrefix(cidr) : undefined;
-    if (block !== undefined && prefixContains(pool.prefix, block.ip)) ranges.push(...rangesOfBlock(block, view.reserved));
+    if (block !== undefined && prefixContains(pool.prefix, block.ip))
+      ranges.push(...rangesOfBlock(block, view.reserved));
   }
   for (const address of view.borrowed) {
     const ip = parseIp(address);
@@ -109,14 +119,18 @@ function exactly(view: AddressView, ranges: readonly RangeSet[], ip: Ip): Family
   );
 }
 
-function sourcesAsked(view: AddressView, family: Family, names: readonly string[], by: string): readonly AddressSource[] {
+function sourcesAsked(
+  view: AddressView,
+  family: Family,
+  names: readonly string[],
+  by: string,
+): readonly AddressSource[] {
   return names.map((name) => {
     const cidr = parsePrefix(name);
     const wanted = cidr === undefined ? name : formatPrefix(cidr);
     const pool = view.pools.find((p) => p.name === wanted || p.cidr === wanted);
     if (pool === undefined || !pool.enabled || pool.family !== family) {
-      const why =
-        pool === undefined ? 'does not exist' : pool.enabled ? `is an IPv${pool.family} pool` : 'is disabled';
+      const why = pool === undefined ? 'does not exist' : pool.enabled ? `is an IPv${pool.family} pool` : 'is disabled';
       throw new CniError(
         CniCode.invalidConfig,
         `${by}: pool "${name}" ${why}`,

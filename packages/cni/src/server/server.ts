@@ -35,7 +35,10 @@ export interface CniServerOptions {
 }
 
 /** A pod network attachment of the node. */
-export type PodAttachment = Pick<Allocation, 'network' | 'containerId' | 'ifname' | 'addresses' | 'link' | 'since' | 'pod'>;
+export type PodAttachment = Pick<
+  Allocation,
+  'network' | 'containerId' | 'ifname' | 'addresses' | 'link' | 'since' | 'pod'
+>;
 
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 

@@ -1,12 +1,22 @@
-import type { CustomResourceColumnDefinition, CustomResourceDefinition, JSONSchemaProps } from '../types/apiextensions.ts';
+import type {
+  CustomResourceColumnDefinition,
+  CustomResourceDefinition,
+  JSONSchemaProps,
+} from '../types/apiextensions.ts';
 import { groupResource, type ResourceType } from '../resources.ts';
 import { addressResources } from './types.ts';
 
 type Schema = JSONSchemaProps;
 type Properties = Record<string, Schema>;
 
-const text = (description?: string): Schema => ({ type: 'string', ...(description === undefined ? {} : { description }) });
-const flag = (description?: string): Schema => ({ type: 'boolean', ...(description === undefined ? {} : { description }) });
+const text = (description?: string): Schema => ({
+  type: 'string',
+  ...(description === undefined ? {} : { description }),
+});
+const flag = (description?: string): Schema => ({
+  type: 'boolean',
+  ...(description === undefined ? {} : { description }),
+});
 const list = (items: Schema): Schema => ({ type: 'array', items });
 const integer: Schema = { type: 'integer' };
 const mode: Schema = { type: 'string', enum: ['Never', 'Always', 'CrossSubnet', ''] };
@@ -20,7 +30,11 @@ const POOL: Properties = {
   disabled: flag('No new addresses of this pool are given out.'),
   disableBGPExport: flag(),
   allowedUses: list({ type: 'string', enum: ['Workload', 'Tunnel', 'LoadBalancer'] }),
-  assignmentMode: { type: 'string', enum: ['Automatic', 'Manual'], description: 'Manual: only pods that name the pool.' },
+  assignmentMode: {
+    type: 'string',
+    enum: ['Automatic', 'Manual'],
+    description: 'Manual: only pods that name the pool.',
+  },
   natOutgoing: flag('What pods send outside of all pools gets the address of their node.'),
   ipipMode: mode,
   vxlanMode: mode,
@@ -153,9 +167,13 @@ export function addressDefinitions(): readonly CustomResourceDefinition[] {
         column('Phase', '.status.phase'),
       ],
     }),
-    definition(r.stickyaddresses, { addresses: list(text()) }, {
-      required: ['addresses'],
-      columns: [column('Addresses', '.spec.addresses')],
-    }),
+    definition(
+      r.stickyaddresses,
+      { addresses: list(text()) },
+      {
+        required: ['addresses'],
+        columns: [column('Addresses', '.spec.addresses')],
+      },
+    ),
   ];
 }
