@@ -3,6 +3,9 @@ import { Fabric, type FabricConfig } from '@weft/fabric';
 import { EventRecorder, Informer, type KubeClient, type Node, resources } from '@weft/kube';
 import { errorMessage, type Logger, type Metrics } from '@weft/plan';
 import { type Mode, proxyInformers, ServiceProxy } from '@weft/proxy';
+import { AddressBook } from './addresses/book.ts';
+import { AddressCache } from './addresses/cache.ts';
+import { BlockRoutes } from './addresses/routes.ts';
 import { writeConflist } from './conflist.ts';
 import { healthServer, listenOrReport } from './http.ts';
 import { podCidrsOf, slimNode } from './nodes.ts';
@@ -54,6 +57,8 @@ export class Agent {
   readonly #log: Logger;
   readonly #nodes: Informer<Node>;
   readonly #mode: ProxyModeFollower;
+  readonly #cache: AddressCache;
+  readonly #addresses: AddressBook;
   #installed: Installed | undefined;
   #networkProblem: string | undefined = 'the agent is starting';
   #conflistFor = '';
@@ -70,9 +75,13 @@ export class Agent {
       log,
       metrics,
     });
-    this.cni = new CniServer({ socketPath: options.cni.socketPath, stateDir: options.cni.stateDir, log, metrics });
-    this.fabric = new Fabric({ nodeName, nodes: this.#nodes, config: options.fabric, log, metrics });
     const events = new EventRecorder({ client, component: 'weft-agent', host: nodeName, log });
+    this.#cache = new AddressCache({ nodeName, client, nodes: this.#nodes, log, metrics });
+    this.#addresses = new AddressBook({ nodeName, client, cache: this.#cache, events, log, metrics });
+    const { socketPath, stateDir } = options.cni;
+    this.cni = new CniServer({ socketPath, stateDir, addresses: this.#addresses, log, metrics });
+    const blocks = new BlockRoutes(this.#cache);
+    this.fabric = new Fabric({ nodeName, nodes: this.#nodes, blocks, config: options.fabric, log, metrics });
     const { services, slices, start } = proxyInformers({ client, nodeName, log, metrics });
     this.proxy = new ServiceProxy({
       nodeName,
@@ -100,6 +109,8 @@ export class Agent {
     const { signal, cni, listen } = this.#options;
     if (listen !== undefined) this.#serveHealth(listen);
     this.#nodes.start(signal);
+    this.#cache.start(signal);
+    this.#addresses.start(signal);
     this.#startServices(signal);
     signal.addEventListener('abort', () => void this.#stop(), { once: true });
     const [installed] = await Promise.all([
@@ -116,6 +127,10 @@ export class Agent {
     this.#installed = installed;
     if (installed.kind === 'node') this.#log.warn('CNI plugins run as Node scripts', { why: installed.why });
     this.#nodes.on({ add: (n) => this.#configure(n), update: (_, n) => this.#configure(n) });
+    this.#cache.onChange((change) => {
+      const own = change === 'pools' ? this.#nodes.get(this.#options.nodeName) : undefined;
+      if (own !== undefined) this.#configure(own);
+    });
     this.#nodes.on({ add: (n) => this.#mode.node(n), update: (_, n) => this.#mode.node(n) });
   }
 
@@ -135,8 +150,11 @@ export class Agent {
       valid.map((containerId) => ({ containerId, ifname: '' })),
       { asOf },
     );
-    for (const a of freed)
-      this.#log.warn('freed what a vanished pod had held', { containerId: a.containerId, addresses: a.addresses });
+    for (const { containerId, addresses, pod } of freed) {
+      const name = pod === undefined ? undefined : `${pod.namespace}/${pod.name}`;
+      this.#log.warn('freed what a vanished pod had held', { pod: name, containerId, addresses });
+      this.#addresses.leaked(pod, containerId, addresses);
+    }
     return freed;
   }
 
@@ -146,8 +164,8 @@ export class Agent {
     if (node.metadata.name !== nodeName) return;
     const podCidrs = podCidrsOf(node);
     const mtu = this.fabric.podMtu;
-    if (podCidrs.length === 0) {
-      this.#networkProblem = `node ${nodeName} has no spec.podCIDR yet`;
+    if (podCidrs.length === 0 && this.#cache.pools().length === 0) {
+      this.#networkProblem = `node ${nodeName} has no spec.podCIDR yet, and there is no IPPool`;
       return;
     }
     if (mtu === undefined) {
