@@ -35,7 +35,7 @@ export const COUNTER = { count: 0, requestBytes: 8, responseBytes: 16, size: 24 
 
 /** Upper ends of the buckets of answer sizes that are told apart, as `coredns_dns_response_size_bytes` has them. */
 export const SIZES = [100, 200, 300, 400] as const;
-export const KINDS = ['answer', 'nodata', 'nxdomain'] as const;
+const KINDS = ['answer', 'nodata', 'nxdomain'] as const;
 export type Kind = (typeof KINDS)[number];
 /** Server blocks whose queries are told apart. */
 export const BLOCKS = 8;

@@ -32,7 +32,7 @@ const INDEX_AT = TAIL_LENGTH_AT - 8;
 const fold = (text: string): bigint => BigInt(`0x${text.repeat(8)}`);
 const network16 = (value: number): number => ((value & 0xff) << 8) | (value >> 8);
 
-export interface ProgramMaps {
+interface ProgramMaps {
   /** Answers that the server keeps up to date one by one. */
   readonly answers: number;
   /** Answers that were asked for, good for one epoch. */
