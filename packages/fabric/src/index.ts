@@ -4,3 +4,4 @@ export type { FabricEntry, FabricPlan } from './entries.ts';
 export { Fabric, type FabricOptions } from './fabric.ts';
 export { ROUTE_PROTOCOL } from './kernel/read.ts';
 export { type FabricCondition, fabricNode, type FabricNode, type NodeSource, VTEP_MAC_ANNOTATION } from './nodes.ts';
+export { type AnnouncedService, L2Announcer } from './announce/l2.ts';
