@@ -3,6 +3,9 @@ import { type AnnouncedService, Fabric, type FabricConfig, L2Announcer } from '@
 import { EventRecorder, Informer, type KubeClient, type Node, resources, type Service } from '@weft/kube';
 import { errorMessage, type Logger, type Metrics } from '@weft/plan';
 import { type Mode, proxyInformers, ServiceProxy } from '@weft/proxy';
+import { AddressBook } from './addresses/book.ts';
+import { AddressCache } from './addresses/cache.ts';
+import { BlockRoutes } from './addresses/routes.ts';
 import { writeConflist } from './conflist.ts';
 import { healthServer, listenOrReport } from './http.ts';
 import { slimBalancer } from './balancers.ts';
@@ -59,6 +62,8 @@ export class Agent {
   readonly #mode: ProxyModeFollower;
   readonly #announcer: L2Announcer | undefined;
   readonly #balancers: Informer<Service, AnnouncedService> | undefined;
+  readonly #cache: AddressCache;
+  readonly #addresses: AddressBook;
   #installed: Installed | undefined;
   #networkProblem: string | undefined = 'the agent is starting';
   #conflistFor = '';
@@ -75,9 +80,13 @@ export class Agent {
       log,
       metrics,
     });
-    this.cni = new CniServer({ socketPath: options.cni.socketPath, stateDir: options.cni.stateDir, log, metrics });
-    this.fabric = new Fabric({ nodeName, nodes: this.#nodes, config: options.fabric, log, metrics });
     const events = new EventRecorder({ client, component: 'weft-agent', host: nodeName, log });
+    this.#cache = new AddressCache({ nodeName, client, nodes: this.#nodes, log, metrics });
+    this.#addresses = new AddressBook({ nodeName, client, cache: this.#cache, events, log, metrics });
+    const { socketPath, stateDir } = options.cni;
+    this.cni = new CniServer({ socketPath, stateDir, addresses: this.#addresses, log, metrics });
+    const blocks = new BlockRoutes(this.#cache);
+    this.fabric = new Fabric({ nodeName, nodes: this.#nodes, blocks, config: options.fabric, log, metrics });
     const { services, slices, start } = proxyInformers({ client, nodeName, log, metrics });
     this.proxy = new ServiceProxy({
       nodeName,
@@ -110,6 +119,8 @@ export class Agent {
     const { signal, cni, listen } = this.#options;
     if (listen !== undefined) this.#serveHealth(listen);
     this.#nodes.start(signal);
+    this.#cache.start(signal);
+    this.#addresses.start(signal);
     this.#startServices(signal);
     this.#balancers?.start(signal);
     signal.addEventListener('abort', () => void this.#stop(), { once: true });
@@ -128,6 +139,10 @@ export class Agent {
     this.#installed = installed;
     if (installed.kind === 'node') this.#log.warn('CNI plugins run as Node scripts', { why: installed.why });
     this.#nodes.on({ add: (n) => this.#configure(n), update: (_, n) => this.#configure(n) });
+    this.#cache.onChange((change) => {
+      const own = change === 'pools' ? this.#nodes.get(this.#options.nodeName) : undefined;
+      if (own !== undefined) this.#configure(own);
+    });
     this.#nodes.on({ add: (n) => this.#mode.node(n), update: (_, n) => this.#mode.node(n) });
   }
 
@@ -147,8 +162,11 @@ export class Agent {
       valid.map((containerId) => ({ containerId, ifname: '' })),
       { asOf },
     );
-    for (const a of freed)
-      this.#log.warn('freed what a vanished pod had held', { containerId: a.containerId, addresses: a.addresses });
+    for (const { containerId, addresses, pod } of freed) {
+      const name = pod === undefined ? undefined : `${pod.namespace}/${pod.name}`;
+      this.#log.warn('freed what a vanished pod had held', { pod: name, containerId, addresses });
+      this.#addresses.leaked(pod, containerId, addresses);
+    }
     return freed;
   }
 
@@ -158,8 +176,8 @@ export class Agent {
     if (node.metadata.name !== nodeName) return;
     const podCidrs = podCidrsOf(node);
     const mtu = this.fabric.podMtu;
-    if (podCidrs.length === 0) {
-      this.#networkProblem = `node ${nodeName} has no spec.podCIDR yet`;
+    if (podCidrs.length === 0 && this.#cache.pools().length === 0) {
+      this.#networkProblem = `node ${nodeName} has no spec.podCIDR yet, and there is no IPPool`;
       return;
     }
     if (mtu === undefined) {

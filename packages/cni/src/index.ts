@@ -1,4 +1,20 @@
 export { type ConflistOptions, defaultConflist } from './conflist.ts';
+export { type AddressRequest, type Allocation, Ipam, type PodReference } from './ipam/ipam.ts';
+export type { PoolUsage } from './ipam/pool.ts';
+export { type AddressRange, type RangeSet, rangeOfSubnet, rangeSetSize } from './ipam/range.ts';
+export { readPodWish, STICKY_ANNOTATION } from './pools/annotations.ts';
+export type { AddressAnswer, AddressAuthority, AddressQuestion } from './pools/authority.ts';
+export { blockName, freeBlock, poolOf, rangesOfBlock } from './pools/blocks.ts';
+export {
+  type AddressSource,
+  type AddressView,
+  chooseAddresses,
+  type FamilyChoice,
+  type Place,
+  placeOf,
+  setOfAddress,
+} from './pools/choose.ts';
+export { type IpPool, readPools } from './pools/pool.ts';
 export { type Installed, type InstallOptions, installPlugins } from './install/install.ts';
 export type { PluginConfig as NetworkPlugin, NetworkList } from './runtime/config.ts';
 export { parseNetworkList } from './runtime/config.ts';

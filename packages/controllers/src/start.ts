@@ -11,11 +11,13 @@ import { type InformerSet, sharedInformers } from './shared.ts';
 
 export interface StartControllersOptions {
   readonly client: KubeClient;
-  /** At most one CIDR per family, from which Nodes get their blocks. Empty: Nodes are left alone. */
+  /** Where Nodes get their blocks from, one per family; see NodeIpamOptions. Empty: Nodes are left alone. */
   readonly clusterCidrs: readonly string[];
   /** Prefix length of a node's IPv4 block, for example 24. */
   readonly nodeCidrMaskSize: number;
   readonly nodeCidrMaskSizeIpv6?: number;
+  /** No node gets a block that overlaps these. */
+  readonly serviceCidrs?: readonly string[];
   readonly log: Logger;
   readonly metrics: Metrics;
   /** Stops everything. */

@@ -1,7 +1,7 @@
 import type { Family, Prefix } from '@weft/net';
 import { WeftError } from '@weft/plan';
 import type { PlanBuilder } from './entries.ts';
-import type { FabricCondition, FabricNode } from './nodes.ts';
+import type { FabricCondition, FabricNode, FabricPool, NodeBlock } from './nodes.ts';
 
 /** How the fabric is to be built; the same on all nodes. */
 export interface FabricConfig {
@@ -43,6 +43,7 @@ export interface CompileContext {
   readonly config: ResolvedConfig;
   readonly self: FabricNode;
   readonly underlay: Underlay;
+  readonly pools?: readonly FabricPool[];
 }
 
 /** A peer that can be compiled: it has an address in a family this node has too, and valid pod CIDRs. */
@@ -52,6 +53,8 @@ export interface Peer {
   /** Its InternalIP in that family. */
   readonly ip: string;
   readonly prefixes: readonly Prefix[];
+  /** Blocks of pools and borrowed addresses that lead to it. */
+  readonly blocks?: readonly (NodeBlock & { readonly prefix: Prefix })[];
 }
 
 /** One way to carry packets between nodes. Pure: it only says what must exist. */

@@ -1,7 +1,22 @@
-import { type Family, formatPrefix, type Prefix, parsePrefix, prefixContains, prefixesOverlap } from '@weft/net';
+import {
+  type Family,
+  formatPrefix,
+  type Prefix,
+  parsePrefix,
+  prefixContains,
+  prefixesOverlap,
+  subnetAt,
+} from '@weft/net';
 import type { Backend, CompileContext, ResolvedConfig, Underlay } from './backend.ts';
 import { type FabricPlan, PlanBuilder } from './entries.ts';
-import { commonFamily, type FabricCondition, type FabricNode, podPrefixes } from './nodes.ts';
+import {
+  commonFamily,
+  type FabricCondition,
+  type FabricNode,
+  type FabricPool,
+  type NodeBlock,
+  podPrefixes,
+} from './nodes.ts';
 
 /** Metric of the route that catches what no pod of this node has; above anything people choose. */
 const LAST_METRIC = 0x7fffffff;
@@ -30,6 +45,31 @@ function widest(cidrs: readonly string[]): Prefix[] {
   );
 }
 
+/** A block without the parts that holes cover, as blocks. */
+function without(prefix: Prefix, holes: readonly Prefix[]): Prefix[] {
+  const inside = holes.filter((hole) => prefixesOverlap(hole, prefix));
+  if (inside.some((hole) => hole.length <= prefix.length)) return [];
+  if (inside.length === 0) return [prefix];
+  return [0, 1].flatMap((half) => without(subnetAt(prefix, prefix.length + 1, half), inside));
+}
+
+/** Blocks of pods and of what they reach untranslated, where pools are: no two of them overlap. */
+function poolSets(cluster: readonly Prefix[], pools: readonly FabricPool[]): { pods: Prefix[]; direct: Prefix[] } {
+  const keep = pools.filter((pool) => !pool.natOutgoing).map((pool) => parsePrefix(pool.cidr));
+  const direct = keep.filter((p): p is Prefix => p !== undefined);
+  const natted = pools.filter((pool) => pool.natOutgoing).map((pool) => pool.cidr);
+  const pods = widest([...cluster.map(formatPrefix), ...natted]).flatMap((prefix) => without(prefix, direct));
+  return { pods, direct };
+}
+
+/** The node's blocks that are blocks, with their prefixes. */
+function blocksOf(node: FabricNode): readonly (NodeBlock & { readonly prefix: Prefix })[] {
+  return (node.blocks ?? []).flatMap((block) => {
+    const prefix = parsePrefix(block.cidr);
+    return prefix === undefined ? [] : [{ ...block, prefix }];
+  });
+}
+
 /** Says which pod CIDRs of a node reach beyond a block of the cluster: pods outside of it are not known as pods. */
 function sayWide(node: FabricNode, config: ResolvedConfig, conditions: FabricCondition[]): void {
   const cluster = widest(config.podCidrs);
@@ -42,26 +82,34 @@ function sayWide(node: FabricNode, config: ResolvedConfig, conditions: FabricCon
 }
 
 /** Adds the blocks whose addresses keep their source: pods' in `pods`, nodes' and others in `direct`. */
-function addMasqueradeSets(plan: PlanBuilder, config: ResolvedConfig, node: FabricNode, isSelf: boolean): void {
+function addMasqueradeSets(
+  plan: PlanBuilder,
+  config: ResolvedConfig,
+  node: FabricNode,
+  isSelf: boolean,
+  pools: readonly FabricPool[],
+): void {
   if (!config.masquerade) return;
-  const cluster = widest(config.podCidrs);
+  const covered = poolSets(widest(config.podCidrs), pools);
+  const cluster = [...covered.pods, ...covered.direct];
   // The kernel takes no two ranges that overlap; a block that reaches beyond the cluster's is named in the conditions.
   const own = podPrefixes(node).prefixes.filter((p) => !cluster.some((c) => prefixesOverlap(c, p)));
-  const direct = isSelf ? widest([...NEVER_TRANSLATED, ...config.nonMasqueradeCidrs]) : [];
-  for (const prefix of isSelf ? [...cluster, ...own] : own) {
+  const more = covered.direct.map(formatPrefix);
+  const direct = isSelf ? widest([...NEVER_TRANSLATED, ...config.nonMasqueradeCidrs, ...more]) : [];
+  for (const prefix of isSelf ? [...covered.pods, ...own] : own) {
     plan.add({ type: 'masquerade-set', set: 'pods', cidr: formatPrefix(prefix) }, 'spec.podCIDRs');
   }
   for (const prefix of direct) {
     plan.add({ type: 'masquerade-set', set: 'direct', cidr: formatPrefix(prefix) }, '');
   }
   for (const [family, ip] of Object.entries(node.ip)) {
-    const covered = config.nonMasqueradeCidrs.some((text) => {
+    const inside = [...config.nonMasqueradeCidrs, ...more].some((text) => {
       const prefix = parsePrefix(text);
       const address = parsePrefix(`${ip}/${family === '4' ? 32 : 128}`);
       return prefix !== undefined && address !== undefined && prefixContains(prefix, address.ip);
     });
     const cidr = `${ip}/${family === '4' ? 32 : 128}`;
-    if (!covered) plan.add({ type: 'masquerade-set', set: 'direct', cidr }, 'status.addresses');
+    if (!inside) plan.add({ type: 'masquerade-set', set: 'direct', cidr }, 'status.addresses');
   }
 }
 
@@ -76,7 +124,7 @@ export function compileSelf(backend: Backend, whole: CompileContext, conflict: F
     conditions.push({ node: self.name, reason, message });
   };
   for (const text of invalid) say('InvalidPodCIDR', `spec.podCIDRs: "${text}" is not a CIDR block`);
-  if (whole.self.podCidrs.length === 0) say('NoPodCIDR', 'the node has no pod CIDR yet');
+  if (whole.self.podCidrs.length + (self.blocks?.length ?? 0) === 0) say('NoPodCIDR', 'the node has no pod CIDR yet');
   if (self.ip[4] === undefined && self.ip[6] === undefined) say('NoInternalIP', 'the node has no InternalIP yet');
   backend.compileSelf(context, plan);
   for (const prefix of prefixes) {
@@ -84,9 +132,13 @@ export function compileSelf(backend: Backend, whole: CompileContext, conflict: F
     const dst = formatPrefix(prefix);
     plan.add({ type: 'route', kind: 'unreachable', dst, metric: LAST_METRIC }, 'spec.podCIDRs');
   }
+  for (const { prefix, kind, name } of blocksOf(self)) {
+    const dst = formatPrefix(prefix);
+    plan.addFor({ type: 'route', kind: 'unreachable', dst, metric: LAST_METRIC }, { kind, name, field: 'spec' });
+  }
   sayWide(self, config, conditions);
   if (config.masquerade) plan.add({ type: 'masquerade' }, '');
-  addMasqueradeSets(plan, config, self, true);
+  addMasqueradeSets(plan, config, self, true, context.pools ?? []);
   return { plan: plan.build(), conditions };
 }
 
@@ -107,15 +159,16 @@ export function compilePeer(
   for (const text of invalid) say('InvalidPodCIDR', `spec.podCIDRs: "${text}" is not a CIDR block`);
   sayWide(node, context.config, conditions);
   const family = commonFamily(context.self, node);
-  addMasqueradeSets(plan, context.config, node, false);
-  if (prefixes.length === 0) {
+  addMasqueradeSets(plan, context.config, node, false, context.pools ?? []);
+  const blocks = blocksOf(node);
+  if (prefixes.length === 0 && blocks.length === 0) {
     if (invalid.length === 0) say('NoPodCIDR', 'the node has no pod CIDR yet');
   } else if (family === undefined) {
     const none = node.ip[4] === undefined && node.ip[6] === undefined;
     if (none) say('NoInternalIP', 'the node has no InternalIP yet');
     else say('FamilyMismatch', `no common address family with node ${context.self.name}`);
   } else {
-    const peer = { node, family, ip: node.ip[family] as string, prefixes };
+    const peer = { node, family, ip: node.ip[family] as string, prefixes, blocks };
     const condition = backend.compilePeer(context, peer, plan);
     if (condition !== undefined) conditions.push(condition);
   }

@@ -103,7 +103,11 @@ export class PlanBuilder {
   }
 
   add(entry: FabricEntry, field: string): void {
-    const cause: Provenance = { kind: 'Node', name: this.#node, field };
+    this.addFor(entry, { kind: 'Node', name: this.#node, field });
+  }
+
+  /** Adds an entry that another object than the node causes. */
+  addFor(entry: FabricEntry, cause: Provenance): void {
     this.#entries.set(entryKey(entry), { value: entry, cause });
   }
 

@@ -16,7 +16,7 @@ import { compilePeer, compileSelf, type Compiled, podMtu } from './compile.ts';
 import { entryKey, type FabricEntry, type FabricPlan } from './entries.ts';
 import { FabricKernel } from './kernel/kernel.ts';
 import { ROUTE_PROTOCOL } from './kernel/read.ts';
-import { type FabricCondition, type FabricNode, fabricNode, type NodeSource } from './nodes.ts';
+import { type BlockSource, type FabricCondition, type FabricNode, fabricNode, type NodeSource } from './nodes.ts';
 import { NodeTable } from './node-table.ts';
 import { findUnderlay } from './underlay.ts';
 
@@ -24,6 +24,8 @@ export interface FabricOptions {
   /** Name of the Node object of this machine. */
   readonly nodeName: string;
   readonly nodes: NodeSource;
+  /** Blocks of pools and borrowed addresses, beside the nodes' pod CIDRs. */
+  readonly blocks?: BlockSource;
   readonly config: FabricConfig;
   /** The node's network namespace; default: the one of this process. Stays open for as long as the fabric runs. */
   readonly ns?: NetNs;
@@ -83,6 +85,11 @@ export class Fabric {
         delete: (node) => this.#gone(node.metadata.name),
       }),
     );
+    const stop = this.#options.blocks?.on((names) => {
+      if (names === undefined) this.#touchAll();
+      else for (const name of names) this.#loop.touch(name);
+    });
+    if (stop !== undefined) this.#closers.push(stop);
     await this.#options.nodes.synced;
     await this.#refreshUnderlay();
     await this.#adopt();
@@ -156,8 +163,8 @@ export class Fabric {
   }
 
   #compiled(unit: string): Compiled {
-    const node = this.#table.get(unit);
-    const self = this.#table.get(this.#options.nodeName);
+    const node = this.#withBlocks(unit);
+    const self = this.#withBlocks(this.#options.nodeName);
     if (node === undefined || self === undefined) return NOTHING;
     const underlay = this.#underlay;
     if (underlay === undefined) {
@@ -165,11 +172,18 @@ export class Fabric {
       const message = `no interface carries the InternalIP ${Object.values(self.ip).join(', ')}`;
       return { plan: new Map(), conditions: [{ node: unit, reason: 'UnderlayUnknown', message }] };
     }
-    const context = { config: this.#config, self, underlay };
+    const pools = this.#options.blocks?.pools() ?? [];
+    const context = { config: this.#config, self, underlay, pools };
     const conflict = this.#table.conflict(node);
     return unit === self.name
       ? compileSelf(this.#backend, context, conflict)
       : compilePeer(this.#backend, context, node, conflict);
+  }
+
+  #withBlocks(name: string): FabricNode | undefined {
+    const node = this.#table.get(name);
+    const blocks = this.#options.blocks?.blocksOf(name) ?? [];
+    return node === undefined || blocks.length === 0 ? node : { ...node, blocks };
   }
 
   #seen(node: FabricNode): void {

@@ -3,5 +3,14 @@ export { backendNames } from './backends/index.ts';
 export type { FabricEntry, FabricPlan } from './entries.ts';
 export { Fabric, type FabricOptions } from './fabric.ts';
 export { ROUTE_PROTOCOL } from './kernel/read.ts';
-export { type FabricCondition, fabricNode, type FabricNode, type NodeSource, VTEP_MAC_ANNOTATION } from './nodes.ts';
 export { type AnnouncedService, L2Announcer } from './announce/l2.ts';
+export {
+  type BlockSource,
+  type FabricCondition,
+  fabricNode,
+  type FabricNode,
+  type FabricPool,
+  type NodeBlock,
+  type NodeSource,
+  VTEP_MAC_ANNOTATION,
+} from './nodes.ts';

@@ -10,9 +10,36 @@ export interface FabricNode {
   /** First InternalIP per family. */
   readonly ip: { readonly 4?: string; readonly 6?: string };
   readonly podCidrs: readonly string[];
+  /** Blocks of pools that the node has, and single addresses that it has borrowed from other nodes. */
+  readonly blocks?: readonly NodeBlock[];
   readonly vtepMac?: string;
   /** RFC 3339; '' when unknown. */
   readonly created: string;
+}
+
+/** A block of pod addresses that leads to a node. */
+export interface NodeBlock {
+  readonly cidr: string;
+  /** The object that says so. */
+  readonly kind: 'IPAMBlock' | 'AddressLoan';
+  readonly name: string;
+}
+
+/** An address pool, as far as translation is concerned. */
+export interface FabricPool {
+  readonly name: string;
+  readonly cidr: string;
+  /** What its pods send outside of all pools gets the address of their node. */
+  readonly natOutgoing: boolean;
+}
+
+/** Where blocks and pools come from, when there are any. */
+export interface BlockSource {
+  /** Blocks of a node. */
+  blocksOf(node: string): readonly NodeBlock[];
+  pools(): readonly FabricPool[];
+  /** Calls back with the names of the nodes whose blocks changed; without names when pools did. Returns the way to stop. */
+  on(changed: (nodes: readonly string[] | undefined) => void): () => void;
 }
 
 /** Something about a node that keeps its pods from being reached, for its status and for the log. */

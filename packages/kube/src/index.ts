@@ -1,3 +1,4 @@
+export * from './calico/index.ts';
 export { KubeClient } from './client/client.ts';
 export { inClusterTransport } from './client/in-cluster.ts';
 export { JsonLines } from './client/json-lines.ts';

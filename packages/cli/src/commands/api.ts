@@ -50,6 +50,7 @@ async function startControlPlane(name: string, stop: AbortSignal, log: Logger): 
   await startControllers({
     ...common,
     clusterCidrs: [config.podCidr],
+    serviceCidrs: [config.serviceCidr],
     nodeCidrMaskSize: config.nodeCidrMaskSize,
     notEnforced: notEnforcedInLab,
     loadBalancer: true,

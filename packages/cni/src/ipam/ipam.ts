@@ -26,6 +26,27 @@ export interface Allocation extends Attachment {
   readonly sandbox?: string;
   /** Milliseconds since the epoch. */
   readonly since: number;
+  /** The pod, when the runtime said which. */
+  readonly pod?: PodReference;
+  /** The pod keeps its addresses when it is made anew. */
+  readonly sticky?: true;
+}
+
+/** A pod by name, as runtimes tell it in CNI_ARGS. */
+export interface PodReference {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid?: string;
+}
+
+/** One address that is to be set aside. */
+export interface AddressRequest {
+  /** The first of these with a free address gives it. */
+  readonly sets: readonly RangeSet[];
+  /** This very address. */
+  readonly exact?: Ip;
+  /** Who may have it although it is kept for somebody. */
+  readonly holder?: string;
 }
 
 export interface IpamOptions {
@@ -59,6 +80,8 @@ export class Ipam {
   readonly #journal: Journal<Allocation>;
   readonly #pool: AddressPool;
   readonly #records = new Map<string, Allocation>();
+  readonly #holds: Journal<string>;
+  readonly #listeners = new Set<(addresses: readonly string[]) => void>();
   readonly #now: () => number;
   /** What the journal said when it was opened. */
   readonly found: JournalContents<Allocation>;
@@ -71,6 +94,9 @@ export class Ipam {
     const { journal, contents } = Journal.open<Allocation>(path, options.stamp, options.log);
     this.#journal = journal;
     this.found = contents;
+    const holds = Journal.open<string>(join(options.stateDir, 'holds.journal'), options.stamp, options.log);
+    this.#holds = holds.journal;
+    for (const [address, holder] of holds.contents.records) this.#pool.hold(address, holder);
     this.#load(contents, reuseDelayMs);
     if (contents.dropped !== undefined) {
       options.log.info('dropped address allocations of an earlier life of this node', { ...contents.dropped });
@@ -92,16 +118,49 @@ export class Ipam {
     return this.#pool.usage(set);
   }
 
+  /** Who has an address, if somebody has. */
+  ownerOf(address: string): Allocation | undefined {
+    const key = this.#pool.ownerOf(address);
+    return key === undefined ? undefined : this.#records.get(key);
+  }
+
+  heldFor(address: string): string | undefined {
+    return this.#pool.heldFor(address);
+  }
+
+  /** Addresses that are kept for somebody. */
+  holds(): ReadonlyMap<string, string> {
+    return this.#pool.holds();
+  }
+
+  /** Keeps an address for somebody, durably, from now on. Throws CniError code 5 when that cannot be written. */
+  hold(address: string, holder: string): void {
+    if (this.#pool.heldFor(address) === holder) return;
+    this.#holds.put(address, holder);
+    this.#pool.hold(address, holder);
+    this.#changed([address]);
+  }
+
+  /** Ends that; the address then rests. */
+  unhold(address: string): void {
+    if (this.#pool.heldFor(address) === undefined) return;
+    this.#pool.unhold(address, this.#now());
+    this.#holds.remove(address, this.#now());
+    this.#changed([address]);
+  }
+
+  /** Calls back whenever addresses are taken or freed. Returns the way to stop. */
+  onChange(listener: (addresses: readonly string[]) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
   /** Sets one address of every set aside, durably. Nothing is taken when it throws. */
   reserve(
     request: Omit<Allocation, 'state' | 'addresses' | 'since'>,
     sets: readonly RangeSet[],
     wanted: readonly Ip[] = [],
   ): Reservation {
-    const key = attachmentKey(request.network, request);
-    if (this.#records.has(key)) {
-      throw new CniError(CniCode.interfaceExists, `${key} has an allocation already`);
-    }
     const stray = wanted.find((ip) => !sets.some((set) => set.family === ip.family));
     if (stray !== undefined) {
       throw new CniError(
@@ -109,16 +168,32 @@ export class Ipam {
         `an IPv${stray.family} address is requested, but there is no such range`,
       );
     }
+    const requests = sets.map((set): AddressRequest => {
+      const exact = wanted.find((ip) => ip.family === set.family);
+      return exact === undefined ? { sets: [set] } : { sets: [set], exact };
+    });
+    return this.reserveFrom(request, requests);
+  }
+
+  /** Sets one address aside for each request, durably. Nothing is taken when it throws. */
+  reserveFrom(
+    request: Omit<Allocation, 'state' | 'addresses' | 'since'>,
+    requests: readonly AddressRequest[],
+  ): Reservation {
+    const key = attachmentKey(request.network, request);
+    if (this.#records.has(key)) {
+      throw new CniError(CniCode.interfaceExists, `${key} has an allocation already`);
+    }
     const given: { address: string; range: AddressRange }[] = [];
     try {
-      for (const set of sets) {
-        const exact = wanted.find((ip) => ip.family === set.family);
-        given.push(this.#pool.take(set, key, this.#now(), exact));
+      for (const { sets, exact, holder } of requests) {
+        given.push(this.#pool.takeFirst(sets, key, this.#now(), exact, holder));
       }
       const addresses = given.map((g) => g.address);
       const allocation: Allocation = { ...request, state: 'wiring', addresses, since: this.#now() };
       this.#journal.put(key, allocation);
       this.#records.set(key, allocation);
+      this.#changed(addresses);
       return { allocation, given };
     } catch (error) {
       for (const { address } of given) this.#pool.release(address, key, undefined);
@@ -147,6 +222,7 @@ export class Ipam {
     const rests = current.state !== 'wiring';
     for (const address of current.addresses) this.#pool.release(address, key, rests ? now : undefined);
     this.#journal.remove(key, rests ? now : 0);
+    this.#changed(current.addresses);
   }
 
   /** Takes over an attachment that the kernel has and the journal has lost. */
@@ -154,10 +230,16 @@ export class Ipam {
     const key = attachmentKey(allocation.network, allocation);
     for (const address of allocation.addresses) this.#pool.claim(address, key);
     this.#store(allocation);
+    this.#changed(allocation.addresses);
   }
 
   close(): void {
     this.#journal.close();
+    this.#holds.close();
+  }
+
+  #changed(addresses: readonly string[]): void {
+    for (const listener of this.#listeners) listener(addresses);
   }
 
   #store(allocation: Allocation): void {

@@ -1,12 +1,22 @@
 import { formatIp, parseInterfaceAddress } from '@weft/net';
-import { type Allocation, type Ipam, parseWanted } from '../ipam/ipam.ts';
-import { rangeSetsFromConfig } from '../ipam/range.ts';
+import { type Allocation, type Ipam, parseWanted, type PodReference, type Reservation } from '../ipam/ipam.ts';
+import { type RangeSet, rangeSetsFromConfig } from '../ipam/range.ts';
+import type { AddressAuthority, AddressQuestion } from '../pools/authority.ts';
 import { execPlugin, findPlugin } from '../runtime/exec.ts';
 import { CniCode, CniError } from '../spec/errors.ts';
-import { type JsonObject, objectsField, parseObject, stringField } from '../spec/json.ts';
+import {
+  field,
+  isObject,
+  type JsonObject,
+  objectsField,
+  parseObject,
+  stringField,
+  stringsField,
+} from '../spec/json.ts';
 import { parseResult } from '../spec/result.ts';
 import type { CniDns, CniRoute, PluginRequest } from '../spec/types.ts';
 import type { PodAddress } from '../wiring/wiring.ts';
+import { runtimeConfig } from './config.ts';
 
 /** IPAM types that this agent answers itself, without starting a program. */
 const OWN_TYPES: ReadonlySet<string> = new Set(['host-local', 'weft']);
@@ -19,6 +29,50 @@ export interface Addressing {
   readonly addresses: readonly PodAddress[];
   readonly routes: readonly CniRoute[];
   readonly dns: CniDns | undefined;
+  /** MAC address that the pod asks for by annotation. */
+  readonly mac?: string | undefined;
+}
+
+/** IPAM type whose addresses the agent's authority chooses, when there is one. */
+export const POOLS_TYPE = 'weft';
+/** Capability by which containerd tells the annotations of the pod. */
+const ANNOTATIONS = 'io.kubernetes.cri.pod-annotations';
+/** How often more addresses are waited for in one ADD. */
+const GROW_LIMIT = 5;
+
+/** The pod that a runtime calls for, by CNI_ARGS as kubelets' runtimes send them. */
+function podOf(args: ReadonlyMap<string, string>): PodReference | undefined {
+  const [namespace, name] = [args.get('K8S_POD_NAMESPACE'), args.get('K8S_POD_NAME')];
+  const uid = args.get('K8S_POD_UID');
+  if (!namespace || !name) return undefined;
+  return { namespace, name, ...(uid ? { uid } : {}) };
+}
+
+/** Ranges of an `ipam` object of type `weft`, which may have none: pools serve then. */
+export function rangesOrNone(ipam: JsonObject): readonly RangeSet[] {
+  return field(ipam, 'ranges') === undefined && field(ipam, 'subnet') === undefined ? [] : rangeSetsFromConfig(ipam);
+}
+
+/** Sets addresses aside as the authority chooses; when they run out, waits for what it can get in addition. */
+async function reserveChosen(
+  store: Ipam,
+  authority: AddressAuthority,
+  question: AddressQuestion,
+  base: Omit<Allocation, 'state' | 'addresses' | 'since'>,
+): Promise<Reservation & { readonly mac: string | undefined }> {
+  for (let round = 0; ; round++) {
+    const { requests, mac, sticky } = await authority.choose(question);
+    try {
+      const record = { ...base, ...(sticky ? { sticky } : {}) };
+      return { ...store.reserveFrom(record, requests), mac };
+    } catch (error) {
+      const exhausted = error instanceof CniError && error.cniCode === CniCode.tryAgainLater;
+      if (!exhausted || round >= GROW_LIMIT) throw error;
+      const why = await authority.grow(question);
+      if (why === undefined) continue;
+      throw new CniError(error.cniCode, why === '' ? error.message : `${error.message}; ${why}`, error.details, error);
+    }
+  }
 }
 
 export function isOwnIpam(ipam: JsonObject): boolean {
@@ -49,11 +103,18 @@ export async function reserveAddresses(
     readonly sandbox?: string;
     readonly wanted: readonly string[];
   },
+  authority?: AddressAuthority,
 ): Promise<Addressing> {
   const { wanted, ...rest } = record;
-  const base = { ...rest, network: request.network, containerId: request.containerId, ifname: request.ifname };
+  const pod = podOf(request.args);
+  const attachment = { network: request.network, containerId: request.containerId, ifname: request.ifname };
+  const base = { ...rest, ...attachment, ...(pod === undefined ? {} : { pod }) };
   if (isOwnIpam(ipam)) {
-    const { allocation, given } = store.reserve(base, rangeSetsFromConfig(ipam), parseWanted(wanted));
+    const chosen = authority !== undefined && stringField(ipam, 'type', 'ipam.type') === POOLS_TYPE;
+    const reserved: Reservation & { readonly mac?: string | undefined } = chosen
+      ? await reserveChosen(store, authority, questionOf(request, ipam, parseWanted(wanted), pod), base)
+      : store.reserve(base, rangeSetsFromConfig(ipam), parseWanted(wanted));
+    const { allocation, given, mac } = reserved;
     const addresses = given.map(
       ({ address, range }): PodAddress => ({
         family: range.prefix.ip.family,
@@ -62,7 +123,7 @@ export async function reserveAddresses(
         gateway: formatIp(range.gateway),
       }),
     );
-    return { allocation, addresses, routes: routesFromConfig(ipam), dns: undefined };
+    return { allocation, addresses, routes: routesFromConfig(ipam), dns: undefined, mac };
   }
   // The record has no addresses of ours, but it says what must be taken down after a crash.
   const { allocation } = store.reserve(base, []);
@@ -80,4 +141,28 @@ export async function reserveAddresses(
     store.release(allocation);
     throw error;
   }
+}
+
+function questionOf(
+  request: PluginRequest,
+  ipam: JsonObject,
+  exact: AddressQuestion['exact'],
+  pod: PodReference | undefined,
+): AddressQuestion {
+  const told = runtimeConfig(request.config, ANNOTATIONS);
+  const [pools4, pools6] = [stringsField(ipam, 'ipv4_pools'), stringsField(ipam, 'ipv6_pools')];
+  return {
+    network: request.network,
+    containerId: request.containerId,
+    ifname: request.ifname,
+    pod,
+    annotations: isObject(told) ? textsOf(told) : undefined,
+    ranges: rangesOrNone(ipam),
+    configured: { ...(pools4 === undefined ? {} : { 4: pools4 }), ...(pools6 === undefined ? {} : { 6: pools6 }) },
+    exact,
+  };
+}
+
+function textsOf(object: JsonObject): Record<string, string> {
+  return Object.fromEntries(Object.entries(object).filter((e): e is [string, string] => typeof e[1] === 'string'));
 }

@@ -3,18 +3,22 @@ import { type Allocation, attachmentKey, type Ipam } from '../ipam/ipam.ts';
 import { rangeSetsFromConfig } from '../ipam/range.ts';
 import { checkKnownArgs } from '../spec/environment.ts';
 import { CniCode, CniError } from '../spec/errors.ts';
+import { stringField } from '../spec/json.ts';
 import type { Attachment, CniResult, Plugin, PluginRequest } from '../spec/types.ts';
 import { bridge } from '../wiring/bridge.ts';
+import type { AddressAuthority } from '../pools/authority.ts';
 import type { NodeNetwork } from '../wiring/node.ts';
 import { ptp } from '../wiring/ptp.ts';
 import type { Wiring } from '../wiring/wiring.ts';
-import { delegateIpam, isOwnIpam, reserveAddresses } from './addressing.ts';
+import { delegateIpam, isOwnIpam, POOLS_TYPE, rangesOrNone, reserveAddresses } from './addressing.ts';
 import { hostLinkName, podMac, readWeftConfig, type WeftConfig } from './config.ts';
 
 export interface WeftPluginDeps {
   readonly node: NodeNetwork;
   readonly ipam: Ipam;
   readonly log: Logger;
+  /** Chooses addresses for networks of IPAM type `weft`. */
+  readonly authority?: AddressAuthority;
 }
 
 /** Longest text an interface alias holds (IFALIASZ - 1). */
@@ -41,12 +45,14 @@ export class WeftPlugin implements Plugin {
     try {
       await this.#clear(request, sandbox.inode.toString());
       const link = hostLinkName(request);
-      const { allocation, addresses, routes, dns } = await reserveAddresses(ipam, request, config.ipam, {
-        kind: 'wired',
-        link,
-        sandbox: sandbox.inode.toString(),
-        wanted: config.ips,
-      });
+      const { allocation, addresses, routes, dns, mac } = await reserveAddresses(
+        ipam,
+        request,
+        config.ipam,
+        { kind: 'wired', link, sandbox: sandbox.inode.toString(), wanted: config.ips },
+        // Addresses of pools are in no subnet that a bridge could be the gateway of.
+        config.mode === 'bridge' ? undefined : this.#deps.authority,
+      );
       try {
         const result = await wiringOf(config).connect(node, {
           link,
@@ -55,7 +61,7 @@ export class WeftPlugin implements Plugin {
             addresses.map((a) => a.ip),
           ),
           ifname: request.ifname,
-          mac: config.mac ?? podMac(request),
+          mac: config.mac ?? mac ?? podMac(request),
           mtu: config.mtu,
           sandbox,
           sandboxPath: request.netns,
@@ -114,7 +120,13 @@ export class WeftPlugin implements Plugin {
       await delegateIpam(request, config.ipam);
       return;
     }
-    statusOfRanges(this.#deps.ipam, request, config.ipam);
+    const { authority, ipam } = this.#deps;
+    if (authority === undefined || stringField(config.ipam, 'type', 'ipam.type') !== POOLS_TYPE) {
+      statusOfRanges(ipam, request, config.ipam);
+      return;
+    }
+    const problem = authority.problem(rangesOrNone(config.ipam));
+    if (problem !== undefined) throw new CniError(CniCode.unavailable, `network ${request.network}: ${problem}`);
   }
 
   async gc(request: PluginRequest): Promise<void> {

@@ -9,6 +9,7 @@ import { HostLocalPlugin } from '../plugins/host-local.ts';
 import { LoopbackPlugin } from '../plugins/loopback.ts';
 import { PortmapPlugin, type PortRecord } from '../plugins/portmap.ts';
 import { WeftPlugin } from '../plugins/weft.ts';
+import type { AddressAuthority } from '../pools/authority.ts';
 import type { Attachment, Plugin, PluginRequest } from '../spec/types.ts';
 import { NodeNetwork } from '../wiring/node.ts';
 import { dispatch } from './dispatch.ts';
@@ -27,12 +28,17 @@ export interface CniServerOptions {
   readonly metrics: Metrics;
   /** Rest of a freed pod address before it is given out again, milliseconds. Default 30,000. */
   readonly reuseDelayMs?: number;
+  /** Chooses the addresses of networks whose IPAM type is `weft`; without it these get those of their ranges. */
+  readonly addresses?: AddressAuthority;
   /** More plugins, by name; they replace built-in ones of the same name. */
   readonly plugins?: readonly Plugin[];
 }
 
 /** A pod network attachment of the node. */
-export type PodAttachment = Pick<Allocation, 'network' | 'containerId' | 'ifname' | 'addresses' | 'link' | 'since'>;
+export type PodAttachment = Pick<
+  Allocation,
+  'network' | 'containerId' | 'ifname' | 'addresses' | 'link' | 'since' | 'pod'
+>;
 
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 
@@ -70,13 +76,15 @@ export class CniServer {
       const ipam = new Ipam({ stateDir, stamp, log, ...(reuseDelayMs === undefined ? {} : { reuseDelayMs }) });
       const ports = Journal.open<PortRecord>(join(stateDir, 'hostports.journal'), stamp, log);
       const node = new NodeNetwork({ log, ...(ns === undefined ? {} : { ns }) });
-      const weft = new WeftPlugin({ node, ipam, log });
+      const { addresses: authority } = this.#options;
+      const weft = new WeftPlugin({ node, ipam, log, ...(authority === undefined ? {} : { authority }) });
       const portmap = new PortmapPlugin({ node, journal: ports.journal, records: ports.contents.records, log });
       const builtIn: Plugin[] = [weft, portmap, new HostLocalPlugin(ipam), new LoopbackPlugin(node)];
       const plugins = new Map([...builtIn, ...(this.#options.plugins ?? [])].map((plugin) => [plugin.name, plugin]));
       const plan = planRecovery(ipam.list(), await node.rtnl.links.list({ kind: 'veth' }), Date.now());
       recover(plan, ipam, (allocation) => void weft.takeDown(allocation), log);
       await portmap.restore();
+      authority?.begin(ipam);
       const server = createServer((socket) => this.#serve(socket));
       this.#running = { lock, ipam, ports: ports.journal, node, weft, portmap, plugins, server };
       await listen(server, this.#options.socketPath);

@@ -72,7 +72,7 @@ describe('network configurations', () => {
     expect(list).toMatchObject({ name: 'weft', cniVersion: '1.1.0' });
     expect(list.plugins.map((p) => p.type)).toEqual(['weft', 'portmap']);
     expect(list.plugins[0]?.raw['ipam']).toEqual({
-      type: 'host-local',
+      type: 'weft',
       ranges: [[{ subnet: '10.244.1.0/24' }], [{ subnet: 'fd00::/64' }]],
     });
     expect(() => defaultConflist({ mtu: 1450, podCidrs: ['10.0.0.0/31'], agentSocket: '' })).toThrow('too small');

@@ -4,13 +4,18 @@ import type { Controller, ControllerContext } from '../context.ts';
 import { eventRecorder } from '../events.ts';
 import { LOOK_AGAIN_MS, OwnWrites } from '../own-writes.ts';
 import { type Again, WorkQueue } from '../queue.ts';
-import { CidrPool } from './pool.ts';
+import { ClusterRanges } from './ranges.ts';
 
 const NAME = 'node-ipam-controller';
 
 export interface NodeIpamOptions {
-  /** At most one CIDR per address family; the first is the primary one. */
+  /**
+   * Where blocks come from. The family of the first is the primary one; of several CIDRs of one family, the first with a
+   * free block serves.
+   */
   readonly clusterCidrs: readonly string[];
+  /** Blocks that these overlap are given to no node (kube-controller-manager's `--service-cluster-ip-range`). */
+  readonly serviceCidrs?: readonly string[];
   /** Prefix length of a node's IPv4 block. */
   readonly nodeCidrMaskSize: number;
   /** Prefix length of a node's IPv6 block. Default 64. */
@@ -25,10 +30,7 @@ export function nodeIpamController(context: ControllerContext, options: NodeIpam
   const { client, informers, log } = context;
   const recorder = eventRecorder(context, 'cidrAllocator');
   const nodes = informers.of(resources.nodes);
-  const pools = options.clusterCidrs.map((cidr) => {
-    const ipv6 = cidr.includes(':');
-    return new CidrPool(cidr, ipv6 ? (options.nodeCidrMaskSizeIpv6 ?? 64) : options.nodeCidrMaskSize);
-  });
+  const pools = new ClusterRanges(options);
   /** What was given, by node name; also covers what no cache shows yet. */
   const held = new Map<string, { uid: string | undefined; cidrs: readonly string[] }>();
   const exhausted = new Set<string>();
@@ -38,7 +40,7 @@ export function nodeIpamController(context: ControllerContext, options: NodeIpam
 
   const take = (name: string, uid: string | undefined, cidrs: readonly string[]): void => {
     for (const cidr of cidrs) {
-      if (!pools.some((pool) => pool.occupy(cidr))) {
+      if (!pools.occupy(cidr)) {
         log.warn('a node has a pod CIDR outside of the cluster CIDRs', { node: name, cidr });
       }
     }
@@ -49,10 +51,10 @@ export function nodeIpamController(context: ControllerContext, options: NodeIpam
     if (old === undefined) return;
     held.delete(name);
     for (const cidr of old.cidrs) {
-      // Another node may have been given an overlapping block by hand.
-      if ([...held.values()].some((other) => other.cidrs.includes(cidr))) continue;
-      for (const pool of pools) pool.release(cidr);
+      pools.release(cidr);
     }
+    // Another node may have been given an overlapping block by hand.
+    for (const other of held.values()) for (const cidr of other.cidrs) pools.occupy(cidr);
     for (const waiting of exhausted) queue.add(waiting);
     exhausted.clear();
   };
@@ -75,7 +77,7 @@ export function nodeIpamController(context: ControllerContext, options: NodeIpam
       return undefined;
     }
     // A failed write keeps its blocks for the next try: the server may have stored it all the same.
-    const cidrs = held.get(name)?.cidrs ?? allocate();
+    const cidrs = held.get(name)?.cidrs ?? pools.allocate();
     if (cidrs === undefined) {
       exhausted.add(name);
       const about = { apiVersion: 'v1', kind: 'Node', name, ...(node.metadata.uid ? { uid: node.metadata.uid } : {}) };
@@ -97,20 +99,6 @@ export function nodeIpamController(context: ControllerContext, options: NodeIpam
       throw error;
     }
     return undefined;
-  }
-
-  /** One block of every pool, or none at all. */
-  function allocate(): string[] | undefined {
-    const cidrs: string[] = [];
-    for (const pool of pools) {
-      const cidr = pool.allocate();
-      if (cidr === undefined) {
-        cidrs.forEach((taken, i) => pools[i]?.release(taken));
-        return undefined;
-      }
-      cidrs.push(cidr);
-    }
-    return cidrs;
   }
 
   nodes.on({

@@ -58,3 +58,24 @@ test('a node made anew under the same name is another node', async () => {
   await cluster.node('b');
   expect(await given('a')).not.toBe(await given('b'));
 });
+
+test('nodes get a block per family, of the next range when one is full, and none that Services use', async () => {
+  await startControllers({
+    ...cluster.common,
+    clusterCidrs: ['fd00:10::/63', '10.244.0.0/23', '10.96.0.0/12', '10.245.0.0/24'],
+    serviceCidrs: ['10.96.0.0/12'],
+    nodeCidrMaskSize: 24,
+    nodeCidrMaskSizeIpv6: 64,
+  });
+  const cidrsOf = async (name: string): Promise<readonly string[] | undefined> =>
+    (await cluster.get(resources.nodes, name)).spec?.podCIDRs;
+  await cluster.node('a');
+  expect(await cluster.until(() => cidrsOf('a'))).toEqual(['fd00:10::/64', '10.244.0.0/24']);
+  await cluster.node('b', { spec: { podCIDR: '10.244.1.0/24', podCIDRs: ['10.244.1.0/24'] } });
+  await cluster.node('c');
+  expect(await cluster.until(() => cidrsOf('c'))).toEqual(['fd00:10:0:1::/64', '10.245.0.0/24']);
+  // IPv6 is used up: a node does not get half of what it needs, and the IPv4 block it could have had is kept free.
+  await cluster.node('d');
+  await cluster.until(async () => (await cluster.events('d')).some((e) => e.includes('CIDRNotAvailable')));
+  expect(await cidrsOf('d')).toBeUndefined();
+});

@@ -20,6 +20,15 @@ export function directRoutes(peer: Peer, plan: PlanBuilder): FabricCondition | u
       condition = { node: peer.node.name, reason: 'FamilyMismatch', message };
     } else plan.add({ type: 'route', kind: 'unicast', dst, via }, 'spec.podCIDRs');
   }
+  for (const { prefix, kind, name } of peer.blocks ?? []) {
+    const via = peer.node.ip[prefix.ip.family];
+    const dst = formatPrefix(prefix);
+    if (via !== undefined) plan.addFor({ type: 'route', kind: 'unicast', dst, via }, { kind, name, field: 'spec' });
+    else {
+      const message = `pods in ${dst} cannot be routed: the node has no IPv${prefix.ip.family} InternalIP`;
+      condition = { node: peer.node.name, reason: 'FamilyMismatch', message };
+    }
+  }
   return condition;
 }
 

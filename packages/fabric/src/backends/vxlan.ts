@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { type Family, formatPrefix } from '@weft/net';
-import type { Backend, CompileContext } from '../backend.ts';
+import { type Family, formatIp, formatPrefix, type Prefix } from '@weft/net';
+import type { Backend, CompileContext, Peer } from '../backend.ts';
 import type { FabricNode } from '../nodes.ts';
 import { podPrefixes } from '../nodes.ts';
 import { directRoutes, isOnLink, tunnelAddress } from './routing.ts';
@@ -25,6 +25,11 @@ export function deviceName(vni: number): string {
 
 function mtuOf({ config, underlay }: CompileContext, family: Family): number {
   return config.mtu ?? underlay.mtu - OVERHEAD[family];
+}
+
+/** The next hop of a block whose node has no pod CIDR: its own address, or else the block's first. */
+function nextHopOf(peer: Peer, prefix: Prefix): string {
+  return peer.node.ip[prefix.ip.family] ?? formatIp(prefix.ip);
 }
 
 /**
@@ -66,6 +71,14 @@ export const vxlan: Backend = {
       const via = tunnelAddress(prefix);
       plan.add({ type: 'neighbour', device, address: via, mac }, 'spec.podCIDRs');
       plan.add({ type: 'route', kind: 'unicast', dst: formatPrefix(prefix), via, device }, 'spec.podCIDRs');
+    }
+    for (const { prefix, kind, name } of peer.blocks ?? []) {
+      // A node without a pod CIDR has no tunnel address; any will do that only this device knows.
+      const own = peer.prefixes.find((p) => p.ip.family === prefix.ip.family);
+      const via = own === undefined ? nextHopOf(peer, prefix) : tunnelAddress(own);
+      const cause = { kind, name, field: 'spec' };
+      if (own === undefined) plan.addFor({ type: 'neighbour', device, address: via, mac }, cause);
+      plan.addFor({ type: 'route', kind: 'unicast', dst: formatPrefix(prefix), via, device }, cause);
     }
     return undefined;
   },

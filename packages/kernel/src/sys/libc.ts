@@ -36,6 +36,7 @@ export interface Libc {
   getpid: Fn<[]>;
   kill: Fn<[pid: number, signal: number]>;
   syscall3: Fn<[number: number, a: number, b: number, c: number]>;
+  bpf: Fn<[number: number, cmd: number, attr: Uint8Array, size: number]>;
   pollHandleSize(kind: number): number;
   uvDefaultLoop(): Handle;
   uvPollInit(loop: Handle, handle: Handle, fd: number): number;
@@ -79,6 +80,7 @@ export function libc(): Libc {
     getpid: () => f('getpid', 'int', []),
     kill: () => f('kill', 'int', ['int', 'int']),
     syscall3: () => f('syscall', 'long', ['long', 'long', 'long', 'long']),
+    bpf: () => f('syscall', 'long', ['long', 'int', 'void *', 'uint']),
     pollHandleSize: () => f('uv_handle_size', 'size_t', ['int']),
     uvDefaultLoop: () => f('uv_default_loop', 'void *', []),
     uvPollInit: () => f('uv_poll_init', 'int', ['void *', 'void *', 'int']),

@@ -2,7 +2,15 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node
 import net from 'node:net';
 import path from 'node:path';
 import { listenTcp, NetNs } from '@weft/kernel';
-import { isStatus, KubeClient, type KubeObject, type Node, resourceOfKind, resources } from '@weft/kube';
+import {
+  addressDefinitions,
+  isStatus,
+  KubeClient,
+  type KubeObject,
+  type Node,
+  resourceOfKind,
+  resources,
+} from '@weft/kube';
 import { errorMessage, type Logger, WeftError } from '@weft/plan';
 import { checkKernel } from '../host/kernel.ts';
 import { attachHost } from '../host/link.ts';
@@ -170,6 +178,7 @@ export class Supervisor {
     const { config, paths } = this.#options;
     await this.#progress.phase('api', async () => {
       await this.#apiReady();
+      await this.#ensureAll(addressDefinitions());
       return { detail: `https://127.0.0.1:${config.apiPort}, kubeconfig ${paths.kubeconfig}`, value: undefined };
     });
     await this.#progress.phase('images', async () => {

@@ -1,0 +1,321 @@
+import {
+  addressResources,
+  type AddressLoan,
+  type CustomResourceDefinition,
+  groupResource,
+  Informer,
+  type IPAMBlock,
+  type IPAMConfig,
+  type IPPool,
+  type IPReservation,
+  type KubeClient,
+  type KubeObject,
+  type Namespace,
+  type Node,
+  type Pod,
+  type ResourceType,
+  resources,
+  type StickyAddress,
+  withoutManagedFields,
+} from '@weft/kube';
+import type { Logger, Metrics } from '@weft/plan';
+
+export interface AddressCacheOptions {
+  readonly nodeName: string;
+  readonly client: KubeClient;
+  readonly nodes: Informer<Node>;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+/** What is kept of a block: who has it, and which of its addresses are free as far as its node has told. */
+export interface KnownBlock {
+  readonly name: string;
+  readonly cidr: string;
+  /** Undefined: nobody's. */
+  readonly node: string | undefined;
+  readonly unallocated: readonly number[];
+}
+
+/** What is kept of a pod of this node. */
+export interface KnownPod {
+  readonly metadata: Pod['metadata'];
+  readonly hostNetwork: boolean;
+}
+
+/** Objects of a kind whose definition comes and goes. */
+class Followed<Raw extends KubeObject, T> {
+  readonly type: ResourceType<Raw>;
+  readonly #make: () => Informer<Raw, T>;
+  readonly #changed: (object: T) => void;
+  #informer: Informer<Raw, T> | undefined;
+  #stop: AbortController | undefined;
+
+  constructor(type: ResourceType<Raw>, make: () => Informer<Raw, T>, changed: (object: T) => void) {
+    this.type = type;
+    this.#make = make;
+    this.#changed = changed;
+  }
+
+  get(key: string): T | undefined {
+    return this.#informer?.get(key);
+  }
+
+  list(): readonly T[] {
+    return this.#informer?.list() ?? [];
+  }
+
+  get synced(): boolean {
+    return this.#informer?.hasSynced ?? true;
+  }
+
+  /** Begins or ends to follow, as the kind is served or not. */
+  serve(served: boolean, signal: AbortSignal, onSynced: () => void): void {
+    if (served === (this.#informer !== undefined)) return;
+    if (!served) {
+      const gone = this.list();
+      this.#stop?.abort();
+      this.#informer = undefined;
+      for (const object of gone) this.#changed(object);
+      return;
+    }
+    this.#stop = new AbortController();
+    this.#informer = this.#make();
+    this.#informer.on({
+      add: (object) => this.#changed(object),
+      update: (_before, after) => this.#changed(after),
+      delete: (object) => this.#changed(object),
+      synced: onSynced,
+    });
+    this.#informer.start(AbortSignal.any([signal, this.#stop.signal]));
+  }
+}
+
+/** What changed, for those who are told. */
+export type CacheChange = 'pools' | 'blocks' | 'loans' | 'sticky' | 'pods' | 'nodes';
+
+/** All that a node knows of addresses from the API: followed, never asked for. */
+export class AddressCache {
+  readonly #options: AddressCacheOptions;
+  readonly #definitions: Informer<CustomResourceDefinition, { readonly name: string; readonly served: boolean }>;
+  readonly #followed: Followed<KubeObject, unknown>[] = [];
+  readonly #listeners = new Set<(change: CacheChange, key: string) => void>();
+  readonly #waiting: (() => void)[] = [];
+  readonly #pools: readonly Followed<IPPool, IPPool>[];
+  readonly #reservations: readonly Followed<IPReservation, IPReservation>[];
+  readonly #configs: readonly Followed<IPAMConfig, IPAMConfig>[];
+  readonly #blocks: Followed<IPAMBlock, KnownBlock>;
+  readonly #loans: Followed<AddressLoan, AddressLoan>;
+  readonly #sticky: Followed<StickyAddress, StickyAddress>;
+  readonly namespaces: Informer<Namespace>;
+  readonly pods: Informer<Pod, KnownPod>;
+  #synced = false;
+
+  constructor(options: AddressCacheOptions) {
+    this.#options = options;
+    const { client, log, metrics, nodeName, nodes } = options;
+    const r = addressResources;
+    const whole = <T extends KubeObject>(type: ResourceType<T>, change: CacheChange): Followed<T, T> =>
+      this.#follow<T, T>(
+        type,
+        (o) => withoutManagedFields(o) as T,
+        change,
+        (o) => o.metadata.name,
+      );
+    this.#pools = [whole(r.ippools, 'pools'), whole(r.ippoolsV3, 'pools')];
+    this.#reservations = [whole(r.ipreservations, 'pools'), whole(r.ipreservationsV3, 'pools')];
+    this.#configs = [whole(r.ipamconfigs, 'pools'), whole(r.ipamconfigurationsV3, 'pools')];
+    this.#blocks = this.#follow(r.ipamblocks, slimBlock, 'blocks', (block) => block.cidr);
+    this.#loans = whole(r.addressloans, 'loans');
+    this.#sticky = whole(r.stickyaddresses, 'sticky');
+    this.#definitions = new Informer({
+      client,
+      type: resources.customresourcedefinitions,
+      transform: (d) => ({
+        name: d.metadata.name,
+        served: d.status?.conditions?.some((c) => c.type === 'Established' && c.status === 'True') === true,
+      }),
+      name: 'customresourcedefinitions',
+      log,
+      metrics,
+    });
+    this.namespaces = new Informer<Namespace>({
+      client,
+      type: resources.namespaces,
+      transform: (n) => ({
+        metadata: {
+          name: n.metadata.name,
+          ...(n.metadata.labels === undefined ? {} : { labels: n.metadata.labels }),
+          ...(n.metadata.annotations === undefined ? {} : { annotations: n.metadata.annotations }),
+        },
+      }),
+      name: 'namespaces',
+      log,
+      metrics,
+    });
+    this.pods = new Informer<Pod, KnownPod>({
+      client,
+      type: resources.pods,
+      fieldSelector: `spec.nodeName=${nodeName}`,
+      transform: (p) => ({
+        metadata: {
+          name: p.metadata.name,
+          ...(p.metadata.namespace === undefined ? {} : { namespace: p.metadata.namespace }),
+          ...(p.metadata.uid === undefined ? {} : { uid: p.metadata.uid }),
+          ...(p.metadata.annotations === undefined ? {} : { annotations: p.metadata.annotations }),
+          ...(p.metadata.ownerReferences === undefined ? {} : { ownerReferences: p.metadata.ownerReferences }),
+        },
+        hostNetwork: p.spec.hostNetwork === true,
+      }),
+      name: 'node-pods',
+      log,
+      metrics,
+    });
+    this.pods.on({ add: (p) => this.#tell('pods', p.metadata.name), synced: () => this.#look() });
+    this.namespaces.on({ synced: () => this.#look() });
+    nodes.on({
+      add: (n) => this.#tell('nodes', n.metadata.name),
+      update: (_, n) => this.#tell('nodes', n.metadata.name),
+      delete: (n) => this.#tell('nodes', n.metadata.name),
+      synced: () => this.#look(),
+    });
+  }
+
+  start(signal: AbortSignal): void {
+    const serve = (definition: { readonly name: string; readonly served: boolean }, served: boolean): void => {
+      const found = this.#followed.find(({ type }) => groupResource(type) === definition.name);
+      found?.serve(served && definition.served, signal, () => this.#look());
+      this.#look();
+    };
+    this.#definitions.on({
+      add: (d) => serve(d, true),
+      update: (_, d) => serve(d, true),
+      delete: (d) => serve(d, false),
+      synced: () => this.#look(),
+    });
+    this.namespaces.start(signal);
+    this.pods.start(signal);
+    this.#definitions.start(signal);
+    signal.addEventListener('abort', () => this.#look(), { once: true });
+  }
+
+  /** Everything that exists is known. */
+  get synced(): boolean {
+    return this.#synced;
+  }
+
+  /** Resolves when everything that exists is known, or with false after `ms` milliseconds. */
+  whenSynced(ms: number): Promise<boolean> {
+    return this.until(() => this.#synced, ms);
+  }
+
+  /** Resolves with true when the condition holds; it is looked at after every change. False after `ms` milliseconds. */
+  until(condition: () => boolean, ms: number): Promise<boolean> {
+    if (condition()) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const finish = (result: boolean): void => {
+        clearTimeout(timer);
+        const at = this.#waiting.indexOf(look);
+        if (at >= 0) this.#waiting.splice(at, 1);
+        resolve(result);
+      };
+      const look = (): void => {
+        if (condition()) finish(true);
+      };
+      const timer = setTimeout(() => finish(condition()), ms);
+      this.#waiting.push(look);
+    });
+  }
+
+  /** Looks again at what is waited for: something that no object tells has changed. */
+  poke(): void {
+    this.#look();
+  }
+
+  /** Calls back after every change. Returns the way to stop. */
+  onChange(listener: (change: CacheChange, key: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  /** True when the kinds of Calico's pools are served. */
+  get hasPools(): boolean {
+    return this.#serves(addressResources.ipamblocks.plural);
+  }
+
+  pools(): readonly IPPool[] {
+    return this.#pools.flatMap((p) => p.list());
+  }
+
+  reservations(): readonly IPReservation[] {
+    return this.#reservations.flatMap((p) => p.list());
+  }
+
+  config(): IPAMConfig['spec'] {
+    return this.#configs.map((c) => c.get('default')?.spec).find((spec) => spec !== undefined) ?? {};
+  }
+
+  blocks(): readonly KnownBlock[] {
+    return this.#blocks.list();
+  }
+
+  loans(): readonly AddressLoan[] {
+    return this.#loans.list();
+  }
+
+  loan(name: string): AddressLoan | undefined {
+    return this.#loans.get(name);
+  }
+
+  sticky(): readonly StickyAddress[] {
+    return this.#sticky.list();
+  }
+
+  stickyOf(key: string): StickyAddress | undefined {
+    return this.#sticky.get(key);
+  }
+
+  nodes(): readonly Node[] {
+    return this.#options.nodes.list();
+  }
+
+  #serves(plural: string): boolean {
+    return this.#definitions.list().some((d) => d.served && d.name.startsWith(`${plural}.`));
+  }
+
+  #follow<Raw extends KubeObject, T>(
+    type: ResourceType<Raw>,
+    transform: (object: Raw) => T,
+    change: CacheChange,
+    keyOf: (object: T) => string,
+  ): Followed<Raw, T> {
+    const { client, log, metrics } = this.#options;
+    const name = groupResource(type);
+    const make = (): Informer<Raw, T> => new Informer<Raw, T>({ client, type, transform, name, log, metrics });
+    const followed = new Followed<Raw, T>(type, make, (object) => this.#tell(change, keyOf(object)));
+    this.#followed.push(followed as unknown as Followed<KubeObject, unknown>);
+    return followed;
+  }
+
+  #tell(change: CacheChange, key: string): void {
+    for (const listener of this.#listeners) listener(change, key);
+    this.#look();
+  }
+
+  #look(): void {
+    this.#synced ||=
+      this.#definitions.hasSynced &&
+      this.namespaces.hasSynced &&
+      this.pods.hasSynced &&
+      this.#options.nodes.hasSynced &&
+      this.#followed.every((f) => f.synced);
+    // Whoever has seen what it waits for takes itself off the list.
+    for (const look of this.#waiting.slice()) look();
+  }
+}
+
+function slimBlock(block: IPAMBlock): KnownBlock {
+  const { cidr, affinity, unallocated } = block.spec;
+  const node = affinity?.startsWith('host:') === true ? affinity.slice('host:'.length) : undefined;
+  return { name: block.metadata.name, cidr, node, unallocated };
+}
