@@ -14,7 +14,7 @@ const NAME = 'load-balancer-controller';
 /** On a Service: the node that answers for its addresses on the network. Written by the controller, read by the agents. */
 export const ANNOUNCED_BY = 'weft.dev/announced-by';
 /** `spec.loadBalancerClass` of Services that are ours beside those without a class. */
-export const LOAD_BALANCER_CLASS = 'weft.dev/l2';
+const LOAD_BALANCER_CLASS = 'weft.dev/l2';
 
 /**
  * Services of type LoadBalancer without a cloud: gives them addresses of pools (MetalLB's kind IPAddressPool), writes

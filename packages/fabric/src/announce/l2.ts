@@ -13,7 +13,7 @@ export interface AnnouncedService {
 }
 
 /** Where they come from; an informer is one. */
-export interface AnnouncedSource {
+interface AnnouncedSource {
   on(handlers: {
     add?(service: AnnouncedService): void;
     update?(before: AnnouncedService, after: AnnouncedService): void;

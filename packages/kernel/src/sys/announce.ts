@@ -46,15 +46,9 @@ export function unsolicitedAdvertisement(hardware: string, address: Uint8Array):
   const pseudo = Uint8Array.of(...address, ...everyone, 0, 0, 0, message.length, 0, 0, 0, 58);
   const sum = checksum(pseudo, message);
   message.set([sum >> 8, sum & 0xff], 2);
-  return Uint8Array.of(
-    ...[0x33, 0x33, 0, 0, 0, 1],
-    ...from,
-    ...[0x86, 0xdd],
-    ...[0x60, 0, 0, 0, 0, message.length, 58, 255],
-    ...address,
-    ...everyone,
-    ...message,
-  );
+  const header = Uint8Array.of(0x33, 0x33, 0, 0, 0, 1, ...from, 0x86, 0xdd);
+  const ip = Uint8Array.of(0x60, 0, 0, 0, 0, message.length, 58, 255, ...address, ...everyone);
+  return Uint8Array.of(...header, ...ip, ...message);
 }
 
 /**

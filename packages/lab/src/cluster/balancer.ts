@@ -29,7 +29,7 @@ const POOLS: ResourceType = {
 const SERVED_MS = 5000;
 
 /** The pool that `weft up` starts a cluster with. */
-export function defaultPool(
+function defaultPool(
   config: ClusterConfig,
 ): KubeObject & { readonly spec: { readonly addresses: readonly string[] } } {
   const [subnet] = underlayAddresses(config).subnets as [Prefix];
