@@ -32,7 +32,9 @@ export function holderOf(service: Service): Holder {
     ports: (spec.ports ?? []).map((port) => `${port.protocol ?? 'TCP'}/${port.port}`),
     sharing: annotation(service, 'allow-shared-ip') ?? '',
     backend:
-      spec.externalTrafficPolicy === 'Local' ? JSON.stringify(Object.entries(spec.selector ?? {}).sort(([a], [b]) => (a < b ? -1 : 1))) : 'any',
+      spec.externalTrafficPolicy === 'Local'
+        ? JSON.stringify(Object.entries(spec.selector ?? {}).sort(([a], [b]) => (a < b ? -1 : 1)))
+        : 'any',
   };
 }
 

@@ -29,9 +29,7 @@ const POOLS: ResourceType = {
 const SERVED_MS = 5000;
 
 /** The pool that `weft up` starts a cluster with. */
-function defaultPool(
-  config: ClusterConfig,
-): KubeObject & { readonly spec: { readonly addresses: readonly string[] } } {
+function defaultPool(config: ClusterConfig): KubeObject & { readonly spec: { readonly addresses: readonly string[] } } {
   const [subnet] = underlayAddresses(config).subnets as [Prefix];
   const at = (offset: number): string => formatIp(addressAt(subnet, offset));
   return {
