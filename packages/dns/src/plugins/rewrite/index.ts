@@ -1,7 +1,7 @@
 import { andThen, failure, type Handler, type Reply } from '../../server/handler.ts';
 import type { Plugin } from '../../server/plugin.ts';
 import { Request } from '../../server/request.ts';
-import { type Query, RCODE, type Rr } from '../../wire/index.ts';
+import { nameKey, type Query, RCODE, type Rr } from '../../wire/index.ts';
 import { changeRecord, readRule, type ResponseChange } from './rules.ts';
 
 function changed(reply: Reply, changes: readonly ResponseChange[], asked: Query, original: Query): Reply {
@@ -11,7 +11,8 @@ function changed(reply: Reply, changes: readonly ResponseChange[], asked: Query,
       // An absent owner is the name of the question, which is the client's own again.
       let out = rr.name === undefined && asked.key !== original.key ? { ...rr, name: asked.qname } : rr;
       for (const change of changes) out = changeRecord(out, change, asked.qname);
-      return out;
+      // The client's own name is written as the client has written it.
+      return out.name !== undefined && nameKey(out.name) === original.key ? { ...out, name: undefined } : out;
     });
   for (const { rcode: change } of changes) if (change !== undefined && change.from === rcode) rcode = change.to;
   return {

@@ -84,7 +84,7 @@ function inverse(match: Match, from: string, to: string): Rewriter | undefined {
 }
 
 /** A query with another name. Throws WireError when the name cannot be one. */
-export function renamed(query: Query, name: string): Query {
+function renamed(query: Query, name: string): Query {
   const qname = nameFromText(dotted(name));
   const key = keyFromText(dotted(name));
   return { ...query, qname, key, labels: labelOffsets(key) };
