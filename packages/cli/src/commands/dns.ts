@@ -8,6 +8,7 @@ interface DnsArguments {
   readonly port: number | undefined;
   readonly check: boolean;
   readonly inspect: string | undefined;
+  readonly inKernel: string | undefined;
 }
 
 /** CoreDNS's command line: one dash or two, value behind a blank or an equals sign. */
@@ -16,6 +17,7 @@ function parseArguments(args: readonly string[]): DnsArguments {
   let port: number | undefined;
   let check = false;
   let inspect: string | undefined;
+  let inKernel: string | undefined;
   for (let i = 0; i < args.length; i++) {
     const [flag, inline] = (args[i] ?? '').replace(/^--?/, '').split('=', 2);
     const value = (): string => inline ?? args[++i] ?? '';
@@ -23,19 +25,32 @@ function parseArguments(args: readonly string[]): DnsArguments {
     else if (flag === 'dns.port' || flag === 'p') port = Number(value());
     else if (flag === 'check') check = true;
     else if (flag === 'inspect') inspect = value();
+    else if (flag === 'in-kernel') inKernel = value();
     else
       throw new WeftError({
         code: 'BAD_FLAG',
         message: `weft dns: unknown flag ${args[i]}`,
-        hint: 'flags are -conf FILE, -dns.port PORT, -check, -inspect ADDRESS',
+        hint: 'flags are -conf FILE, -dns.port PORT, -check, -inspect ADDRESS, -in-kernel LINK[,native]',
       });
   }
-  return { conf: conf ?? (existsSync('Corefile') ? 'Corefile' : undefined), port, check, inspect };
+  return { conf: conf ?? (existsSync('Corefile') ? 'Corefile' : undefined), port, check, inspect, inKernel };
+}
+
+/** `LINK` or `LINK,native`. */
+function linkOf(text: string): { link: string; native: boolean } {
+  const [link = '', mode, ...more] = text.split(',');
+  if (link !== '' && more.length === 0 && (mode === undefined || mode === 'native'))
+    return { link, native: mode === 'native' };
+  throw new WeftError({
+    code: 'BAD_FLAG',
+    message: `weft dns: -in-kernel ${text}: not a link`,
+    hint: 'write LINK, as in eth0, or LINK,native to run in the driver of a card that can',
+  });
 }
 
 /** Runs the DNS server until it is told to stop: SIGTERM stops after the lameduck time, SIGUSR1 reloads. */
 export async function dns(args: readonly string[]): Promise<void> {
-  const { conf, port, check, inspect } = parseArguments(args);
+  const { conf, port, check, inspect, inKernel } = parseArguments(args);
   if (check) {
     const { readFileSync } = await import('node:fs');
     const found = checkCorefile(readFileSync(conf ?? 'Corefile', 'utf8'), conf ?? 'Corefile');
@@ -49,6 +64,7 @@ export async function dns(args: readonly string[]): Promise<void> {
     ...(conf === undefined ? {} : { corefile: { path: conf } }),
     ...(port === undefined ? {} : { port }),
     ...(inspect === undefined ? {} : { inspect }),
+    ...(inKernel === undefined ? {} : { inKernel: linkOf(inKernel) }),
   });
   const log = processLogger('dns');
   process.on('SIGUSR1', () => {

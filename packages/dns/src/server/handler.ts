@@ -24,6 +24,14 @@ export type Outcome = Reply | Failure;
 /** Answers that are ready stay synchronous: a promise per query would cost more than the answer. */
 export type Serve = (request: Request) => Outcome | Promise<Outcome>;
 
+/** Names that a plugin has answers for at any time, for those who keep answers where the chain is not asked. */
+export interface NameSource {
+  /** Names in wire form; with `changed` only those that this change concerns. */
+  names(changed?: unknown): Iterable<Uint8Array>;
+  /** Calls back at every change, with what `names` takes, once the new answers are there. Returns how to stop it. */
+  onChange(listener: (changed: unknown) => void): () => void;
+}
+
 /** One plugin of a server block at work. */
 export interface Handler {
   readonly name: string;
@@ -43,6 +51,7 @@ export interface Handler {
   readonly transparent?: true;
   /** Changes an answer on its way back and nothing else: what `serve` does after `next`. */
   adjust?(query: Query, reply: Reply): Reply;
+  readonly source?: NameSource;
   /** The API objects behind the answers to a name. */
   explain?(key: NameKey): readonly Provenance[];
   /** Tells the plugin which ones come after it, once, when the chain is made. */

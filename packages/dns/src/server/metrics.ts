@@ -6,6 +6,8 @@ export interface Cell {
 /** Observations in buckets; the unit is the one the metric's name says. */
 export interface HistogramCell {
   observe(value: number): void;
+  /** Counts `count` observations of at most `value` that add up to `sum`. */
+  observeMany(value: number, count: number, sum: number): void;
 }
 
 function labelText(names: readonly string[], values: readonly string[]): string {
@@ -54,11 +56,15 @@ class Buckets implements HistogramCell {
   }
 
   observe(value: number): void {
-    this.#sum += value;
-    this.#total += 1;
+    this.observeMany(value, 1, value);
+  }
+
+  observeMany(value: number, count: number, sum: number): void {
+    this.#sum += sum;
+    this.#total += count;
     let i = 0;
     while (i < this.#bounds.length && value > (this.#bounds[i] as number)) i += 1;
-    this.#counts[i] = (this.#counts[i] as number) + 1;
+    this.#counts[i] = (this.#counts[i] as number) + count;
   }
 
   render(name: string, key: string, out: string[]): void {

@@ -7,6 +7,7 @@ import type { Position } from '../corefile/error.ts';
 import { isDirective } from '../plugins/index.ts';
 import { keyFromText } from '../wire/index.ts';
 import { Configuration, configure, hashBlocks } from './configuration.ts';
+import type { InKernel, InKernelOptions } from '../in-kernel/in-kernel.ts';
 import { HttpHub } from './http.ts';
 import { defaultKube } from './kube.ts';
 import { Listener } from './listeners.ts';
@@ -35,6 +36,8 @@ export interface DnsOptions {
    * answers come from: keep to the loopback. Default: nowhere.
    */
   readonly inspect?: string;
+  /** Answer what needs no chain in the kernel, where queries come in. Default: not at all. */
+  readonly inKernel?: InKernelOptions;
   /** Take and answer UDP packets one by one with Node's own calls, although batches would be possible. */
   readonly dgramOnly?: boolean;
   /** Stops the server, without the wait of `lameduck`. */
@@ -68,6 +71,7 @@ export class DnsServer {
   #reloading: Promise<void> | undefined;
   #fatal: Error | undefined;
   readonly #watchers = new Set<Observer>();
+  #inKernel: InKernel | undefined;
   readonly #onAbort = (): void => void this.close({ lameduck: false });
 
   constructor(options: DnsOptions) {
@@ -130,13 +134,18 @@ export class DnsServer {
   /** Lets an observer see every finished query, until the returned function is called. */
   watch(observer: Observer): () => void {
     this.#watchers.add(observer);
-    return () => void this.#watchers.delete(observer);
+    this.#inKernel?.pause(true);
+    return () => {
+      this.#watchers.delete(observer);
+      this.#inKernel?.pause(this.#watchers.size > 0);
+    };
   }
 
   async start(): Promise<void> {
     const { signal } = this.#options;
     signal?.throwIfAborted();
     await this.#switchTo(this.#configure());
+    await this.#openInKernel();
     if (this.#options.inspect !== undefined) {
       await serveInspector(this.#http, this.#options.inspect, {
         sites: () => [...this.#current.listeners.values()],
@@ -145,6 +154,30 @@ export class DnsServer {
       });
     }
     signal?.addEventListener('abort', this.#onAbort, { once: true });
+  }
+
+  async #openInKernel(): Promise<void> {
+    const { inKernel } = this.#options;
+    const port = this.addresses[0]?.port;
+    if (inKernel === undefined || port === undefined) return;
+    // Loaded only here: a server without it needs no rights and no FFI.
+    const { InKernel } = await import('../in-kernel/in-kernel.ts');
+    this.#inKernel = await InKernel.open(inKernel, port, this.#log, this.metrics);
+    this.#followInKernel();
+    this.#log.info(`answering in the kernel at ${inKernel.link}`);
+  }
+
+  #followInKernel(): void {
+    const { listeners, configuration } = this.#current;
+    const site = listeners.values().next().value?.site;
+    if (site === undefined) return;
+    const sources = configuration.handlers.flatMap((handler) => handler.source ?? []);
+    this.#inKernel?.follow(site, sources);
+  }
+
+  /** How often the program in the kernel ran, while the kernel counts that; undefined when there is none. */
+  get inKernelStats(): { readonly runs: number; readonly nanoseconds: number } | undefined {
+    return this.#inKernel?.stats();
   }
 
   /** Reads the Corefile again. Rejects when it cannot be served; the configuration in force then stays. */
@@ -228,6 +261,7 @@ export class DnsServer {
     }
     for (const [key, { site }] of next.sites) (listeners.get(key) as Listener).site = site;
     this.#current = { configuration: next, listeners };
+    this.#followInKernel();
     for (const [key, listener] of before.listeners) if (!listeners.has(key)) await listener.close();
     await before.configuration.stop();
     next.listening((host, port) => listeners.get(`${host} ${port}`)?.reachable);
@@ -247,6 +281,8 @@ export class DnsServer {
     await this.#reloading?.catch(() => {});
     const { configuration, listeners } = this.#current;
     if (lameduck) await configuration.shutdown();
+    this.#inKernel?.close();
+    this.#inKernel = undefined;
     await Promise.all([...listeners.values()].map((listener) => listener.close()));
     await configuration.stop();
     await this.#http.close();

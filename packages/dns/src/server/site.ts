@@ -22,6 +22,25 @@ export interface Observer {
   finished(request: Request, reply: Reply, size: number, started: number): void;
 }
 
+/** Queries of one kind that were answered elsewhere and are told of together. */
+export interface BulkAnswers {
+  readonly type: number;
+  readonly rcode: number;
+  /** The plugin whose answers these are. */
+  readonly by: string;
+  readonly count: number;
+  /** Bytes of all queries; each had at most 100. */
+  readonly requestBytes: number;
+  readonly responseBytes: number;
+  /** Each answer had at most so many bytes, and more than the next smaller bucket of the metric. */
+  readonly responseSize: number;
+}
+
+/** An observer that can count without seeing each query. */
+export interface BulkObserver extends Observer {
+  bulk(answers: BulkAnswers): void;
+}
+
 /** A zone as served at one address. */
 export interface SiteZone {
   /** Undefined for a block without plugins: all its names are refused. */

@@ -248,7 +248,7 @@ function dashedAddress(address: string): string {
 }
 
 /** `web.default.svc` in wire form, without the root. */
-function relativeName(service: SlimService): Uint8Array {
+export function relativeName(service: SlimService): Uint8Array {
   const labels = [service.name, service.namespace, 'svc'].map((label) => labelKey(label) ?? '');
   return Buffer.from(labels.join(''), 'latin1');
 }

@@ -4,6 +4,7 @@ import {
   authoritative,
   failure,
   type Handler,
+  type NameSource,
   type Outcome,
   type Reply,
   type Serve,
@@ -26,7 +27,7 @@ import {
 } from '../../wire/index.ts';
 import { reverseAddress } from '../../wire/reverse.ts';
 import { followAlias } from './alias.ts';
-import { srvData } from './compile.ts';
+import { relativeName, type ServiceAnswers, srvData } from './compile.ts';
 import { nameServers } from './nameservers.ts';
 import { addressOf, endsWith, once, soaRecord } from './records.ts';
 import { type Found, type Lookup, NODATA, NXDOMAIN, type PodName } from './table.ts';
@@ -77,7 +78,15 @@ export class KubernetesHandler implements Handler {
   readonly #options: KubernetesOptions;
   readonly #zones = new ZoneMap<Zone>();
   readonly #primary: Uint8Array;
+  /** Zones that are not for reverse names. */
+  readonly #forward: readonly Uint8Array[];
   readonly #fallthrough: ZoneSet | undefined;
+
+  /** The names of Services themselves. */
+  readonly source: NameSource = {
+    names: (changed) => this.#serviceNames(changed as ServiceAnswers | string | undefined),
+    onChange: (listener) => this.view?.table.onChange(listener) ?? (() => {}),
+  };
 
   constructor(options: KubernetesOptions) {
     this.#options = options;
@@ -86,6 +95,7 @@ export class KubernetesHandler implements Handler {
       this.#zones.set(text, { wire, key: nameKey(wire), empty: new Map(), serial: 0 });
     }
     this.#primary = nameFromText(options.primary);
+    this.#forward = options.zones.filter((zone) => !zone.endsWith('.arpa.')).map(nameFromText);
     const { fallthrough } = options;
     this.#fallthrough =
       fallthrough === undefined ? undefined : new ZoneSet(fallthrough.length === 0 ? ['.'] : fallthrough);
@@ -148,6 +158,15 @@ export class KubernetesHandler implements Handler {
       default:
     }
     return this.#lookup(query.key, query.labels, end) === NXDOMAIN ? this.#missing(asked) : this.#nodata(asked);
+  }
+
+  *#serviceNames(changed: ServiceAnswers | string | undefined): IterableIterator<Uint8Array> {
+    const all = typeof changed === 'object' ? [changed] : (this.view?.table.allServices() ?? []);
+    for (const { service } of all) {
+      if (typeof changed === 'string' && service.namespace !== changed) continue;
+      const name = relativeName(service);
+      for (const zone of this.#forward) yield concat([name, zone]);
+    }
   }
 
   /** The objects behind the answers to a name. */

@@ -48,6 +48,7 @@ export class AnswerTable {
   /** Namespaces by label, those that only Services speak of included. */
   readonly #namespaces = new Map<NameKey, NamespaceState>();
   readonly #reverse = new Map<string, Reverse>();
+  readonly #listeners = new Set<(changed: ServiceAnswers | string) => void>();
   /** Seconds since the epoch of the last change: the serial of the SOA record. */
   serial: number;
 
@@ -66,11 +67,26 @@ export class AnswerTable {
   addNamespace(name: string): void {
     const state = this.#namespace(name);
     if (state !== undefined) state.exists = true;
+    this.#tell(name);
   }
 
   removeNamespace(name: string): void {
     const state = this.#namespace(name);
     if (state !== undefined) state.exists = false;
+    this.#tell(name);
+  }
+
+  /**
+   * Calls back when answers have changed, with the Service (as it is, or was) or the name of the namespace below which
+   * they have. Returns how to stop it.
+   */
+  onChange(listener: (changed: ServiceAnswers | string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  #tell(changed: ServiceAnswers | string): void {
+    for (const listener of this.#listeners) listener(changed);
   }
 
   #namespace(name: string): NamespaceState | undefined {
@@ -91,11 +107,14 @@ export class AnswerTable {
       if (after === undefined && key !== undefined) this.#services.delete(key);
       for (const name of before.reverse()) this.#forget(name);
     }
-    if (after === undefined) return;
-    const key = serviceKey(after);
-    const namespace = this.#namespace(after.service.namespace);
-    if (key !== undefined && namespace !== undefined) this.#services.set(key, { answers: after, namespace });
-    for (const name of after.reverse()) this.#learn(name);
+    if (after !== undefined) {
+      const key = serviceKey(after);
+      const namespace = this.#namespace(after.service.namespace);
+      if (key !== undefined && namespace !== undefined) this.#services.set(key, { answers: after, namespace });
+      for (const name of after.reverse()) this.#learn(name);
+    }
+    const changed = after ?? before;
+    if (changed !== undefined) this.#tell(changed);
   }
 
   /** Looks a name up; `end` is where its zone starts in `key`. */

@@ -5,7 +5,7 @@ import { splitHttpAddress } from '../../server/http.ts';
 import type { Cell, DnsMetrics, HistogramCell } from '../../server/metrics.ts';
 import type { Plugin } from '../../server/plugin.ts';
 import type { Request } from '../../server/request.ts';
-import type { Observer } from '../../server/site.ts';
+import type { BulkAnswers, BulkObserver } from '../../server/site.ts';
 import { rcodeName, TYPE, typeName } from '../../wire/index.ts';
 
 const SIZES = [0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16e3, 32e3, 48e3, 64e3];
@@ -42,7 +42,7 @@ interface Cells {
 }
 
 /** Counts the queries of one zone at one address. */
-class Recorder implements Handler, Observer {
+class Recorder implements Handler, BulkObserver {
   readonly name = 'prometheus';
   readonly transparent = true;
   readonly #metrics: DnsMetrics;
@@ -99,6 +99,17 @@ class Recorder implements Handler, Observer {
     sizes.response.observe(size);
     if (request.do) this.#do.value += 1;
     this.#response(reply.rcode, reply.by).value += 1;
+  }
+
+  /** Queries over UDP and IPv4 that the kernel answered; their time is not known and too short for the first bucket. */
+  bulk({ type, rcode, by, count, requestBytes, responseBytes, responseSize }: BulkAnswers): void {
+    const cells = this.#cellsOf(type, true, 4);
+    cells.requests.value += count;
+    cells.duration.observeMany(0, count, 0);
+    const sizes = this.#sizes[0] as { request: HistogramCell; response: HistogramCell };
+    sizes.request.observeMany(100, count, requestBytes);
+    sizes.response.observeMany(responseSize, count, responseBytes);
+    this.#response(rcode, by).value += count;
   }
 
   #cellsOf(type: number, udp: boolean, family: 4 | 6): Cells {
