@@ -101,7 +101,7 @@ export async function ipWho(address: string, options: IpOptions): Promise<void> 
     });
   }
   const { row, facts } = (await modelOf(options)).who(ip);
-  out.result({ address, ...(row ?? {}), facts });
+  out.result({ address, ...row, facts });
   if (facts.length === 0) out.line(`${address}: nobody's; in no pool, pod CIDR or block`);
   for (const fact of facts) out.line(`${address}: ${fact}`);
   if (row === undefined && facts.length > 0 && facts.every((f) => f.startsWith('in '))) out.line(`${address}: free`);
