@@ -54,7 +54,11 @@ describe('the manifests of the articles', () => {
     const table = await cluster.kubectl(['get', 'svc']);
     mustMatch(table, /^my-clusterip\s+ClusterIP\s+10(\.\d+){3}\s+<none>\s+80\/TCP\s/m);
     mustMatch(table, /^my-nodeport\s+NodePort\s+10(\.\d+){3}\s+<none>\s+80:30080\/TCP\s/m);
-    mustMatch(table, /^my-lb\s+LoadBalancer\s+10(\.\d+){3}\s+<pending>\s+80:3\d{4}\/TCP\s/m);
+    await until('an address of the balancer', async () =>
+      /^my-lb\s+LoadBalancer\s+10(\.\d+){3}\s+10(\.\d+){3}\s+80:3\d{4}\/TCP\s/m.test(
+        (await cluster.kubectl(['get', 'svc', 'my-lb'])).stdout,
+      ),
+    );
     mustMatch(table, /^my-database\s+ExternalName\s+<none>\s+my\.database\.example\.com\s+<none>\s/m);
     mustMatch(table, /^my-service\s+ClusterIP\s+10\.\d+\.10\.20\s/m);
     mustMatch(

@@ -152,6 +152,71 @@ describe('Services', () => {
   });
 });
 
+describe('a Service of type LoadBalancer', () => {
+  const balancer = service('balanced', {
+    type: 'LoadBalancer',
+    selector: { app: 'echo' },
+    ports: [{ name: 'web', port: 80, targetPort: 8080 }],
+  });
+  const address = (): Promise<string> =>
+    cluster.ask(['get', 'svc', 'balanced', '-o', 'jsonpath={.status.loadBalancer.ingress[0].ip}']);
+
+  it('has an address of the pool that the host and pods reach, and that goes with the Service', async () => {
+    await cluster.apply([balancer]);
+    await until('an address', async () => (await address()) !== '');
+    const ip = await address();
+    expect(
+      await cluster.ask(['get', 'ipaddresspools', '-n', 'kube-system', '-o', 'jsonpath={.items[*].spec.addresses[*]}']),
+    ).toMatch(/^\d+\.\d+\.\d+\.200-/);
+    await until('an answer on the host', async () =>
+      fetch(`http://${ip}/`, { signal: AbortSignal.timeout(1000) }).then(
+        (r) => r.ok,
+        () => false,
+      ),
+    );
+    expect((await httpFrom(cluster, 'box-n1', `http://${ip}/`)).pod).toMatch(/^echo/);
+    const by = await cluster.ask([
+      'get',
+      'svc',
+      'balanced',
+      '-o',
+      String.raw`jsonpath={.metadata.annotations.weft\.dev/announced-by}`,
+    ]);
+    expect(by).toMatch(/^n\d$/);
+    const addresses = await cluster.weft([
+      'node',
+      'exec',
+      '--name',
+      cluster.name,
+      by,
+      '--',
+      'ip',
+      '-br',
+      'addr',
+      'show',
+      'eth0',
+    ]);
+    expect(addresses.stdout).toContain(`${ip}/32`);
+    await cluster.kubectl(['delete', 'svc', 'balanced']);
+    await until('the address to be gone', async () => {
+      const left = await cluster.weft([
+        'node',
+        'exec',
+        '--name',
+        cluster.name,
+        by,
+        '--',
+        'ip',
+        '-br',
+        'addr',
+        'show',
+        'eth0',
+      ]);
+      return !left.stdout.includes(`${ip}/32`);
+    });
+  });
+});
+
 describe('the data plane', () => {
   interface Mode {
     readonly node: string;

@@ -1,6 +1,6 @@
 import { CniServer, defaultConflist, type Installed, installPlugins, type PodAttachment } from '@weft/cni';
-import { Fabric, type FabricConfig } from '@weft/fabric';
-import { EventRecorder, Informer, type KubeClient, type Node, resources } from '@weft/kube';
+import { type AnnouncedService, Fabric, type FabricConfig, L2Announcer } from '@weft/fabric';
+import { EventRecorder, Informer, type KubeClient, type Node, resources, type Service } from '@weft/kube';
 import { errorMessage, type Logger, type Metrics } from '@weft/plan';
 import { type Mode, proxyInformers, ServiceProxy } from '@weft/proxy';
 import { AddressBook } from './addresses/book.ts';
@@ -8,6 +8,7 @@ import { AddressCache } from './addresses/cache.ts';
 import { BlockRoutes } from './addresses/routes.ts';
 import { writeConflist } from './conflist.ts';
 import { healthServer, listenOrReport } from './http.ts';
+import { slimBalancer } from './balancers.ts';
 import { podCidrsOf, slimNode } from './nodes.ts';
 import { ProxyModeFollower } from './proxy-mode.ts';
 
@@ -35,6 +36,8 @@ export interface AgentOptions {
   readonly nodePortAddresses?: readonly string[];
   /** Data plane of Services, unless the Node's annotation says another one. Default nftables. */
   readonly proxyMode?: Mode;
+  /** Answer for addresses of load balancers on the node's network when the controller chooses this node. */
+  readonly announce?: boolean;
   /** Address of /healthz, /readyz and /metrics; none when absent. */
   readonly listen?: { readonly host: string; readonly port: number };
   readonly log: Logger;
@@ -57,6 +60,8 @@ export class Agent {
   readonly #log: Logger;
   readonly #nodes: Informer<Node>;
   readonly #mode: ProxyModeFollower;
+  readonly #announcer: L2Announcer | undefined;
+  readonly #balancers: Informer<Service, AnnouncedService> | undefined;
   readonly #cache: AddressCache;
   readonly #addresses: AddressBook;
   #installed: Installed | undefined;
@@ -97,6 +102,11 @@ export class Agent {
       log,
       metrics,
     });
+    if (options.announce === true) {
+      const shared = { client, log, metrics, name: 'balancers' };
+      this.#balancers = new Informer({ ...shared, type: resources.services, transform: slimBalancer });
+      this.#announcer = new L2Announcer({ nodeName, services: this.#balancers, log, metrics });
+    }
     this.#startServices = start;
     const fallback = options.proxyMode ?? 'nftables';
     this.#mode = new ProxyModeFollower({ nodeName, client, proxy: this.proxy, events, fallback, log });
@@ -112,6 +122,7 @@ export class Agent {
     this.#cache.start(signal);
     this.#addresses.start(signal);
     this.#startServices(signal);
+    this.#balancers?.start(signal);
     signal.addEventListener('abort', () => void this.#stop(), { once: true });
     const [installed] = await Promise.all([
       installPlugins({
@@ -123,6 +134,7 @@ export class Agent {
       this.cni.start(),
       this.proxy.start(signal),
       this.fabric.start(),
+      this.#announcer?.start(),
     ]);
     this.#installed = installed;
     if (installed.kind === 'node') this.#log.warn('CNI plugins run as Node scripts', { why: installed.why });
@@ -218,6 +230,6 @@ export class Agent {
   }
 
   async #stop(): Promise<void> {
-    await Promise.all([this.fabric.stop(), this.cni.stop(), this.proxy.stop()]);
+    await Promise.all([this.fabric.stop(), this.cni.stop(), this.proxy.stop(), this.#announcer?.stop()]);
   }
 }

@@ -107,6 +107,26 @@ image
   .action(async (options) => (await import('./commands/image.ts')).imagePrepare(options));
 
 const kubeconfigOption = (): Option => new Option('--kubeconfig <file>', 'another cluster than one of this machine');
+const ip = program.command('ip').description('addresses of pods: where they come from and who has them');
+for (const [name, about, show] of [
+  ['pools', 'pools and pod CIDRs, and how full they are', 'ipPools'],
+  ['blocks', 'blocks of pools, and which node has them', 'ipBlocks'],
+  ['list', 'every address that is in use or kept', 'ipList'],
+] as const) {
+  ip.command(name, { isDefault: name === 'pools' })
+    .description(about)
+    .addOption(nameOption())
+    .addOption(kubeconfigOption())
+    .addOption(outputOption())
+    .action(async (options) => (await import('./commands/ip.ts'))[show](options));
+}
+ip.command('who <address>')
+  .description('what an address is')
+  .addOption(nameOption())
+  .addOption(kubeconfigOption())
+  .addOption(outputOption())
+  .action(async (address, options) => (await import('./commands/ip.ts')).ipWho(address, options));
+
 const proxy = program.command('proxy').description("Services on the nodes' kernels");
 const modeCommand = proxy
   .command('mode')

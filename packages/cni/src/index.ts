@@ -14,7 +14,7 @@ export {
   placeOf,
   setOfAddress,
 } from './pools/choose.ts';
-export { type IpPool, readPools } from './pools/pool.ts';
+export { type IpPool, type PoolProblem, readPools } from './pools/pool.ts';
 export { type Installed, type InstallOptions, installPlugins } from './install/install.ts';
 export type { PluginConfig as NetworkPlugin, NetworkList } from './runtime/config.ts';
 export { parseNetworkList } from './runtime/config.ts';

@@ -24,3 +24,5 @@ export {
 export { type Again, isLostRace, WorkQueue, type WorkQueueOptions } from './queue.ts';
 export { InformerSet, type InformerSetOptions, podInformer, sharedInformers } from './shared.ts';
 export { type RunningControllers, startControllers, type StartControllersOptions } from './start.ts';
+export { ANNOUNCED_BY } from './load-balancer/controller.ts';
+export { IP_ADDRESS_POOL_CRD } from './load-balancer/crd.ts';

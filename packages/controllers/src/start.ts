@@ -3,6 +3,7 @@ import type { Logger, Metrics } from '@weft/plan';
 import { beginAll, type Controller, type ControllerContext } from './context.ts';
 import { endpointsController } from './endpoints/controller.ts';
 import { endpointSliceController } from './endpointslice/controller.ts';
+import { loadBalancerController } from './load-balancer/controller.ts';
 import { mirroringController } from './mirroring/controller.ts';
 import { nodeIpamController } from './node-ipam/controller.ts';
 import { type NotEnforced, notEnforcedByDefault, notEnforcedController } from './not-enforced/controller.ts';
@@ -21,6 +22,8 @@ export interface StartControllersOptions {
   readonly metrics: Metrics;
   /** Stops everything. */
   readonly signal: AbortSignal;
+  /** Give Services of type LoadBalancer addresses of pools. Needs the kind IPAddressPool. Default false. */
+  readonly loadBalancer?: boolean;
   /** Kinds that nothing enforces; default NetworkPolicy and Ingress. */
   readonly notEnforced?: readonly NotEnforced[];
   /** Default: the set of this client, shared with whoever else asks for it. */
@@ -46,6 +49,7 @@ export async function startControllers(options: StartControllersOptions): Promis
     endpointSliceController(context),
     endpointsController(context),
     mirroringController(context),
+    ...(options.loadBalancer === true ? [loadBalancerController(context)] : []),
     ...(options.notEnforced ?? notEnforcedByDefault).map((kind) => notEnforcedController(context, kind)),
   ];
   beginAll(controllers, log, signal);

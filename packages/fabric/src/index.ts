@@ -3,6 +3,7 @@ export { backendNames } from './backends/index.ts';
 export type { FabricEntry, FabricPlan } from './entries.ts';
 export { Fabric, type FabricOptions } from './fabric.ts';
 export { ROUTE_PROTOCOL } from './kernel/read.ts';
+export { type AnnouncedService, L2Announcer } from './announce/l2.ts';
 export {
   type BlockSource,
   type FabricCondition,

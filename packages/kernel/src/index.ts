@@ -27,4 +27,5 @@ export { NetNs } from './sys/netns.ts';
 export * from './sys/process.ts';
 export { listenForFd, openPty, setWinsize } from './sys/pty.ts';
 export { readSysctl, writeSysctl } from './sys/sysctl.ts';
+export { announceAddress, gratuitousArp, unsolicitedAdvertisement } from './sys/announce.ts';
 export { connectTcp, listenTcp } from './sys/tcp.ts';

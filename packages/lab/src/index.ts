@@ -1,3 +1,4 @@
+export { ensureBalancerPool } from './cluster/balancer.ts';
 // What the command needs on the host's side. What runs inside of a cluster has entries of its own (see package.json), so
 // that a process loads only its part.
 export { dnsServiceIp, kubernetesServiceIp, SELF_IMAGE } from './cluster/addons.ts';

@@ -164,6 +164,7 @@ export class AddressCache {
           ...(p.metadata.uid === undefined ? {} : { uid: p.metadata.uid }),
           ...(p.metadata.annotations === undefined ? {} : { annotations: p.metadata.annotations }),
           ...(p.metadata.ownerReferences === undefined ? {} : { ownerReferences: p.metadata.ownerReferences }),
+          ...(p.metadata.deletionTimestamp === undefined ? {} : { deletionTimestamp: p.metadata.deletionTimestamp }),
         },
         hostNetwork: p.spec.hostNetwork === true,
       }),

@@ -80,13 +80,16 @@ export class StickyKeeper {
     }
     const known = cache.stickyOf(key)?.spec.addresses;
     if (this.#writing.has(key) || (known !== undefined && addresses.every((a) => known.includes(a)))) return;
+    // Without the pod there is nobody to say whose the object is; one made now would outlive its controller.
+    const metadata = cache.pods.get(key)?.metadata;
+    if (metadata === undefined || metadata.deletionTimestamp !== undefined) return;
     this.#writing.add(key);
-    const owners = cache.pods.get(key)?.metadata.ownerReferences?.filter((ref) => ref.controller === true) ?? [];
+    const owners = metadata.ownerReferences?.filter((ref) => ref.controller === true) ?? [];
     const spec = { addresses: [...addresses] };
     const write = async (): Promise<void> => {
-      const metadata = { name: pod.name, namespace: pod.namespace, ownerReferences: owners.map(plain) };
+      const meta = { name: pod.name, namespace: pod.namespace, ownerReferences: owners.map(plain) };
       try {
-        await client.create(addressResources.stickyaddresses, { metadata, spec });
+        await client.create(addressResources.stickyaddresses, { metadata: meta, spec });
       } catch (error) {
         if (!isStatus(error, 'AlreadyExists')) throw error;
         await client.patch(addressResources.stickyaddresses, pod.namespace, pod.name, { spec });

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { createStreamingHandler, startApiServer } from '@weft/apiserver';
 import { startControllers } from '@weft/controllers';
 import { KubeClient } from '@weft/kube';
-import { loadCluster, nodeDirs, UNDERLAY_API_PORT, underlayAddresses } from '@weft/lab';
+import { ensureBalancerPool, loadCluster, nodeDirs, UNDERLAY_API_PORT, underlayAddresses } from '@weft/lab';
 import { notEnforcedInLab, startWorkloads } from '@weft/lab/controllers';
 import { type Logger, Metrics } from '@weft/plan';
 import { hostContext, runDaemon } from '../context.ts';
@@ -43,12 +43,17 @@ async function startControlPlane(name: string, stop: AbortSignal, log: Logger): 
     userAgent: `weft-controllers/${path.basename(paths.stateDir)}`,
   });
   const common = { client, log, metrics, signal: stop };
+  // Without it Services of type LoadBalancer stay pending; everything else works.
+  await ensureBalancerPool(client, config).catch((error: unknown) =>
+    log.error('no pool for load balancers', { error }),
+  );
   await startControllers({
     ...common,
     clusterCidrs: [config.podCidr],
     serviceCidrs: [config.serviceCidr],
     nodeCidrMaskSize: config.nodeCidrMaskSize,
     notEnforced: notEnforcedInLab,
+    loadBalancer: true,
   });
   await startWorkloads(common);
   stop.addEventListener('abort', () => {

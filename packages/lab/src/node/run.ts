@@ -50,6 +50,7 @@ export async function runNode(options: NodeOptions): Promise<void> {
       shimCacheDir: path.join(path.dirname(paths.stateDir), 'shim'),
       shimSourceDir: options.shimSourceDir,
     },
+    announce: true,
     listen: { host: address, port: HEALTH_PORT },
     log,
     metrics,

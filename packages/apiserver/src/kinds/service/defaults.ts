@@ -30,6 +30,11 @@ export function defaultService(service: Service): void {
   if (spec.type === 'LoadBalancer') spec.allocateLoadBalancerNodePorts ??= true;
   if (spec.clusterIPs?.length === 0) delete spec.clusterIPs;
   if (spec.clusterIP === '') delete spec.clusterIP;
+  defaultServiceStatus(service);
+}
+
+/** KEP-1860: an address of a balancer is a VIP unless its controller says otherwise. */
+export function defaultServiceStatus(service: Service): void {
   for (const ingress of service.status?.loadBalancer?.ingress ?? []) if (ingress.ip) ingress.ipMode ??= 'VIP';
 }
 

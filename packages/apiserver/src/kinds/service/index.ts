@@ -2,7 +2,7 @@ import type { Service } from '@weft/kube';
 import type { StrategyContext } from '../../contract.ts';
 import { type KindRules, rules } from '../strategy.ts';
 import type { ServiceAllocator } from './allocate.ts';
-import { defaultService, prepareServiceCreate, prepareServiceUpdate } from './defaults.ts';
+import { defaultService, defaultServiceStatus, prepareServiceCreate, prepareServiceUpdate } from './defaults.ts';
 import { isHeadless } from './shape.ts';
 import { validateService, validateServiceUpdate } from './validate.ts';
 
@@ -27,6 +27,7 @@ export function serviceRules(allocator: ServiceAllocator): KindRules {
     defaults: defaultService,
     prepareCreate: prepareServiceCreate,
     prepareUpdate: prepareServiceUpdate,
+    prepareStatusUpdate: defaultServiceStatus,
     validate: validateService,
     validateUpdate: validateServiceUpdate,
     allocate: (next, old, ctx: StrategyContext) => allocator.allocate(next, old, ctx.dryRun),
