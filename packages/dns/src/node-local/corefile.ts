@@ -37,8 +37,8 @@ function json(what: string, text: string | undefined, problems: string[]): unkno
 const isServer = (value: unknown): value is string => typeof value === 'string' && /^[\w.:[\]%-]+$/.test(value);
 
 /**
- * Fills in node-cache's template (kubernetes/dns): `__PILLAR__LOCAL__DNS__` and `__PILLAR__DNS__SERVER__` are the local
- * addresses, `__PILLAR__CLUSTER__DNS__` the address of the upstream Service, `__PILLAR__UPSTREAM__SERVERS__` the servers
+ * Fills in node-cache's template (kubernetes/dns): `__PILLAR__LOCAL__DNS__` is the first local address,
+ * `__PILLAR__DNS__SERVER__` the others (cluster DNS, as pods know it), `__PILLAR__CLUSTER__DNS__` the address of the upstream Service, `__PILLAR__UPSTREAM__SERVERS__` the servers
  * for all other names; a block for every stub domain follows. Variables that cannot be known stay as they are.
  */
 export function renderCorefile(template: string, inputs: CorefileInputs): RenderedCorefile {
@@ -51,9 +51,8 @@ export function renderCorefile(template: string, inputs: CorefileInputs): Render
   const variable = serviceVariable(options.upstreamService);
   const cluster = env[variable];
   const values: Record<string, string> = {
-    __PILLAR__LOCAL__DNS__: options.localIps.join(' '),
-    // Manifests that were filled in have none left; in others the addresses must not be named twice.
-    __PILLAR__DNS__SERVER__: '',
+    __PILLAR__LOCAL__DNS__: options.localIps[0] ?? '',
+    __PILLAR__DNS__SERVER__: options.localIps.slice(1).join(' '),
     __PILLAR__UPSTREAM__SERVERS__: upstreams.length > 0 ? upstreams.join(' ') : '/etc/resolv.conf',
   };
   if (cluster !== undefined && parseIp(cluster) !== undefined) values['__PILLAR__CLUSTER__DNS__'] = cluster;

@@ -37,7 +37,13 @@ export function untracked(options: NodeLocalOptions): Untracked[] {
         { ...one, chain: 'output', side: 'from' },
       ];
     });
-    const health = { chain: 'output', address, protocol: TCP, port: options.healthPort, cause: '-health-port' } as const;
+    const health = {
+      chain: 'output',
+      address,
+      protocol: TCP,
+      port: options.healthPort,
+      cause: '-health-port',
+    } as const;
     return [...dns, { ...health, side: 'to' }, { ...health, side: 'from' }];
   });
 }
@@ -115,7 +121,11 @@ export class NodeLocalNetwork {
     this.#nft.close();
   }
 
-  async #try(what: SetupError, failed: (what: SetupError, error: unknown) => void, work: () => Promise<void>): Promise<void> {
+  async #try(
+    what: SetupError,
+    failed: (what: SetupError, error: unknown) => void,
+    work: () => Promise<void>,
+  ): Promise<void> {
     try {
       await work();
     } catch (error) {
@@ -159,7 +169,7 @@ export class NodeLocalNetwork {
     if (table === undefined) return true;
     if (table.comment !== this.#owner) return false;
     for (const chain of ['prerouting', 'output'] as const) {
-      const there = await this.#nft.listRules({ family: FAMILY, table: TABLE, name: chain }).catch(() => []);
+      const there = await this.#nft.listRules({ family: FAMILY, name: TABLE }, chain).catch(() => []);
       if (there.length !== this.#rules.filter((rule) => rule.chain === chain).length) return true;
     }
     return false;
