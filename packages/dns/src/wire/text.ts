@@ -33,7 +33,7 @@ function ttlOf(text: string): number | undefined {
 }
 
 /** A record that cannot be read. */
-export class RecordTextError extends Error {
+class RecordTextError extends Error {
   constructor(message: string) {
     super(message);
     this.name = 'RecordTextError';

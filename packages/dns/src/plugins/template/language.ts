@@ -1,5 +1,5 @@
 /** A template that cannot be read or carried out, as Go's text/template would say it. */
-export class TemplateError extends Error {
+class TemplateError extends Error {
   constructor(message: string) {
     super(message);
     this.name = 'TemplateError';
