@@ -22,6 +22,7 @@ import { prometheus } from './prometheus/index.ts';
 import { ready } from './ready/index.ts';
 import { reload } from './reload/index.ts';
 import { rewrite } from './rewrite/index.ts';
+import { template } from './template/index.ts';
 import { whoami } from './whoami/index.ts';
 
 /**
@@ -68,6 +69,7 @@ export const PLUGINS: ReadonlyMap<string, Plugin> = new Map(
     ready,
     reload,
     rewrite,
+    template,
     whoami,
   ].map((plugin) => [plugin.name, plugin]),
 );

@@ -290,3 +290,57 @@ describe('rewrite', () => {
     expect(checkCorefile(`. {\n rewrite ${rule}\n whoami\n}`)[0]?.message).toContain(message);
   });
 });
+
+describe('template', () => {
+  const EXAMPLE = [
+    ' template IN A example.org {',
+    '  match ^ip-(?P<a>[0-9]+)-(?P<b>[0-9]+)-(?P<c>[0-9]+)-(?P<d>[0-9]+)[.]example[.]org[.]$',
+    '  answer "{{ .Name }} 60 IN A {{ .Group.a }}.{{ .Group.b }}.{{ .Group.c }}.{{ .Group.d }}"',
+    '  fallthrough',
+    ' }',
+    ' template IN MX example.org {',
+    '  answer "{{ .Name }} 60 IN MX 10 {{ .Name }}"',
+    '  additional "{{ .Name }} 60 IN A 203.0.113.8"',
+    ' }',
+    ' template ANY ANY invalid {',
+    '  rcode NXDOMAIN',
+    '  authority "invalid. 60 {{ .Class }} SOA ns.invalid. hostmaster.invalid. 1 60 60 60 60"',
+    ' }',
+    ' template IN TXT words.org {',
+    '  match (.*)-(.*)\\.words\\.org\\.',
+    '  answer "{{ .Name }} 5 IN TXT \\"{{ if eq (index .Match 1) `a` }}first{{ else }}{{ index .Match 2 | printf `%03s` }}{{ end }} from {{ .Remote }}\\""',
+    ' }',
+    ' whoami',
+  ].join('\n');
+
+  it('makes records from names', async () => {
+    const { port } = await serve(`.:0 {\n${EXAMPLE}\n}`);
+    expect(texts(await ask(port, 'ip-10-1-2-3.Example.org.'))).toEqual(['ip-10-1-2-3.Example.org. 60 A 10.1.2.3']);
+    // What is no address fails where the record is read.
+    expect(short(await ask(port, 'ip-999-1-2-3.example.org.'))).toBe('SERVFAIL');
+    // Falls through to whoami.
+    expect((await ask(port, 'other.example.org.')).additional.length).toBeGreaterThan(0);
+    const mail = await ask(port, 'example.org.', 'MX');
+    expect([mail.answers.length, mail.additional.map(rrText)]).toEqual([1, ['example.org. 60 A 203.0.113.8']]);
+    expect(mail.flags & FLAG.AA).not.toBe(0);
+    const gone = await ask(port, 'a.invalid.', 'TXT');
+    expect([short(gone), gone.authority.map(rrText)]).toEqual(['NXDOMAIN', ['invalid. 60 SOA ns.invalid.']]);
+    expect(short(await ask(port, 'a-b.words.org.', 'TXT'))).toBe('NOERROR | TXT "first from 127.0.0.1"');
+    expect(short(await ask(port, 'b-7.words.org.', 'TXT'))).toBe('NOERROR | TXT "007 from 127.0.0.1"');
+    expect(short(await ask(port, 'nothing.words.org.', 'TXT'))).toBe('NXDOMAIN');
+  });
+
+  it.each([
+    ['template IN', "unexpected line ending after 'template'"],
+    ['template XX A {\n answer "x A 1.2.3.4"\n}', 'invalid query class XX'],
+    ['template IN XX {\n answer "x A 1.2.3.4"\n}', 'invalid RR class XX'],
+    ['template IN A {\n match (\n answer "x A 1.2.3.4"\n}', 'could not parse regex'],
+    ['template IN A {\n answer "{{ .Name "\n}', 'could not compile template'],
+    ['template IN A {\n answer "{{ nothing .Name }}"\n}', 'function "nothing" not defined'],
+    ['template IN A {\n rcode WHAT\n}', 'unknown rcode WHAT'],
+    ['template IN A {\n ederror 1\n}', "unknown property 'ederror'"],
+    ['template IN A {\n match a\n}', 'no answer section'],
+  ])('%j is refused', (text, message) => {
+    expect(checkCorefile(`. {\n ${text}\n whoami\n}`)[0]?.message).toContain(message);
+  });
+});
