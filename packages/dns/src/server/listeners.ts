@@ -104,8 +104,8 @@ export class Listener {
 
   #wait<T>(answer: Promise<T>): Promise<T> {
     this.#waiting.add(answer);
-    const done = (): void => void this.#waiting.delete(answer);
-    answer.then(done, done);
+    const forget = (): boolean => this.#waiting.delete(answer);
+    answer.then(forget, forget);
     return answer;
   }
 
