@@ -207,6 +207,11 @@ describe.each([0, 1, 2])('kubectl, version %i of those found', (slot) => {
   });
 
   it('describes', async () => {
+    // Events are written behind the objects they are about.
+    await until('the events of the pod', async () => {
+      const { stdout } = await k(['describe', 'pod', '-l', 'app=web']);
+      return /Normal\s+Scheduled .*Successfully assigned/.test(stdout) && /Started container nginx/.test(stdout);
+    });
     const pod = await k(['describe', 'pod', '-l', 'app=web']);
     mustMatch(pod, /^Status:\s+Running$/m);
     mustMatch(pod, /^IP:\s+10(\.\d+){3}$/m);

@@ -273,7 +273,9 @@ export class CniRuntime {
         }
         if (!(error instanceof CniError)) throw error;
         const where = `network ${list.name}${list.file === '' ? '' : ` (${list.file})`}: plugin ${file} failed (${command})`;
-        throw new CniError(error.cniCode, `${where}: ${error.message}`, error.details, error);
+        // As libcni words it: whoever shows the message shows the details too.
+        const details = error.details === undefined || error.details === '' ? '' : `; ${error.details}`;
+        throw new CniError(error.cniCode, `${where}: ${error.message}${details}`, error.details, error);
       }
     }
   }

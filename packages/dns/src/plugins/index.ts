@@ -1,17 +1,28 @@
 import type { Plugin } from '../server/plugin.ts';
+import { acl } from './acl/index.ts';
+import { any } from './any/index.ts';
 import { bind } from './bind/index.ts';
+import { bufsize } from './bufsize/index.ts';
 import { cache } from './cache/setup.ts';
+import { cancel } from './cancel/index.ts';
+import { chaos } from './chaos/index.ts';
 import { errors } from './errors/index.ts';
 import { forward } from './forward/setup.ts';
+import { header } from './header/index.ts';
 import { health } from './health/index.ts';
 import { hosts } from './hosts/index.ts';
 import { kubernetes } from './kubernetes/setup.ts';
 import { loadbalance } from './loadbalance/index.ts';
+import { local } from './local/index.ts';
 import { log } from './log/index.ts';
 import { loop } from './loop/index.ts';
+import { minimal } from './minimal/index.ts';
+import { nsid } from './nsid/index.ts';
 import { prometheus } from './prometheus/index.ts';
 import { ready } from './ready/index.ts';
 import { reload } from './reload/index.ts';
+import { rewrite } from './rewrite/index.ts';
+import { template } from './template/index.ts';
 import { whoami } from './whoami/index.ts';
 
 /**
@@ -35,19 +46,30 @@ export function isDirective(name: string): boolean {
 /** The plugins that are served. */
 export const PLUGINS: ReadonlyMap<string, Plugin> = new Map(
   [
+    acl,
+    any,
     bind,
+    bufsize,
     cache,
+    cancel,
+    chaos,
     errors,
     forward,
+    header,
     health,
     hosts,
     kubernetes,
     loadbalance,
+    local,
     log,
     loop,
+    minimal,
+    nsid,
     prometheus,
     ready,
     reload,
+    rewrite,
+    template,
     whoami,
   ].map((plugin) => [plugin.name, plugin]),
 );

@@ -19,6 +19,9 @@ export interface Failure {
   readonly error?: Error;
 }
 
+/** In the place of a failure's code: the client gets no answer at all. */
+export const NO_ANSWER = -1;
+
 export type Outcome = Reply | Failure;
 
 /** Answers that are ready stay synchronous: a promise per query would cost more than the answer. */

@@ -16,7 +16,8 @@ export const INTERNAL: PacketContext = { proto: 'tcp', remoteAddress: '127.0.0.1
 
 /** One query on its way through the chain of plugins. */
 export class Request {
-  readonly query: Query;
+  /** What is asked. Plugins that change how the answer is to be written (its size, its flags) put another one here. */
+  query: Query;
   readonly context: PacketContext;
   #name: string | undefined;
 

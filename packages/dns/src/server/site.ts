@@ -11,7 +11,7 @@ import {
   TYPE,
   writeReply,
 } from '../wire/index.ts';
-import { bareReply, type Outcome, type Reply, type Serve } from './handler.ts';
+import { bareReply, NO_ANSWER, type Outcome, type Reply, type Serve } from './handler.ts';
 import type { Cell } from './metrics.ts';
 import { type PacketContext, replyLimits, Request } from './request.ts';
 import type { Quick } from './quick.ts';
@@ -126,6 +126,7 @@ export class Site {
   }
 
   #finish(zone: SiteZone, request: Request, outcome: Outcome, started: number): number {
+    if (outcome.kind === 'failure' && outcome.rcode === NO_ANSWER) return 0;
     const reply = outcome.kind === 'reply' ? outcome : bareReply(outcome.rcode, outcome.by);
     const length = writeReply(request.query, reply, request.limits);
     for (let i = 0; i < zone.observers.length; i++) {

@@ -15,3 +15,4 @@ export {
 } from './name.ts';
 export { EDNS_DO, isRejected, parseQuery, type Query } from './query.ts';
 export { concat, type Rr, rdata, record } from './rdata.ts';
+export { recordFromText } from './text.ts';

@@ -89,6 +89,11 @@ export async function runKubeProxy(options: KubeProxyOptions): Promise<ServicePr
   const about = { apiVersion: 'v1', kind: 'Node', name: nodeName, uid: nodeName };
   recorder.event(about, 'Normal', 'Starting', '');
   await proxy.synced;
+  // What a run in another mode has left would go on translating by what was true then.
+  const other = mode === 'nftables' ? 'iptables' : 'nftables';
+  await proxy
+    .removeTraces(other)
+    .catch((error: unknown) => log.warn('cannot remove rules of another mode', { other, error }));
   return proxy;
 }
 

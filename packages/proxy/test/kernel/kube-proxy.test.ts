@@ -165,7 +165,9 @@ describe('weft kube-proxy', () => {
   it('tells balancers to stay away from a node that goes, and says that it lives', async () => {
     const proxy = start();
     await served();
-    await expect.poll(async () => (await get(10_256, '/healthz').catch(() => undefined))?.status).toBe(200);
+    await expect
+      .poll(async () => (await get(10_256, '/healthz').catch(() => undefined))?.status, { timeout: 15_000 })
+      .toBe(200);
     const node = await client.get(resources.nodes, undefined, NODE_NAME);
     const taint = { key: 'ToBeDeletedByClusterAutoscaler', effect: 'NoSchedule' as const };
     await client.update(resources.nodes, { ...node, spec: { ...node.spec, taints: [taint] } });
@@ -179,7 +181,18 @@ describe('weft kube-proxy', () => {
 
   it('changes its mode with the file while connections go on, and ends when anything else changes', async () => {
     const proxy = start();
-    await served();
+    // The rules of the run before serve too: it is this process that has to have read its file.
+    await expect
+      .poll(
+        () =>
+          get(10_249, '/proxyMode').then(
+            (r) => r.body,
+            () => '',
+          ),
+        { timeout: 15_000 },
+      )
+      .toBe('iptables');
+    await expect.poll(() => get(10_256, '/healthz').then((r) => r.status), { timeout: 15_000 }).toBe(200);
     await stage.pod1.hammer('load', { dst: '10.96.0.80', port: 80 });
     configure('mode: nftables');
     await expect.poll(() => get(10_249, '/proxyMode').then((r) => r.body), { timeout: 15_000 }).toBe('nftables');
@@ -192,6 +205,14 @@ describe('weft kube-proxy', () => {
     expect(await proxy.ended).toBe(1);
     expect(log).toContain('metricsBindAddress');
     await served();
+  });
+
+  it('removes what a run in another mode has left', async () => {
+    configure('mode: iptables');
+    const proxy = start();
+    await expect.poll(() => stage.onNode('nft', 'list', 'tables'), { timeout: 15_000 }).not.toContain('weft-services');
+    await served();
+    expect(await proxy.stop()).toBe(0);
   });
 
   it('removes every trace with --cleanup', async () => {
