@@ -4,7 +4,7 @@ export type { PoolUsage } from './ipam/pool.ts';
 export { type AddressRange, type RangeSet, rangeOfSubnet, rangeSetSize } from './ipam/range.ts';
 export { readPodWish, STICKY_ANNOTATION } from './pools/annotations.ts';
 export type { AddressAnswer, AddressAuthority, AddressQuestion } from './pools/authority.ts';
-export { blockName, freeBlock, poolOf, rangesOfBlock } from './pools/blocks.ts';
+export { blockName, blockOf, freeBlock, poolOf, rangesOfBlock } from './pools/blocks.ts';
 export {
   type AddressSource,
   type AddressView,

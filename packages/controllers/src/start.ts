@@ -1,5 +1,6 @@
 import type { KubeClient } from '@weft/kube';
 import type { Logger, Metrics } from '@weft/plan';
+import { addressGcController, type AddressGcOptions } from './address-gc/controller.ts';
 import { beginAll, type Controller, type ControllerContext } from './context.ts';
 import { endpointsController } from './endpoints/controller.ts';
 import { endpointSliceController } from './endpointslice/controller.ts';
@@ -24,6 +25,8 @@ export interface StartControllersOptions {
   readonly signal: AbortSignal;
   /** Give Services of type LoadBalancer addresses of pools. Needs the kind IPAddressPool. Default false. */
   readonly loadBalancer?: boolean;
+  /** How what deleted nodes leave of address pools is removed. */
+  readonly addressGc?: AddressGcOptions;
   /** Kinds that nothing enforces; default NetworkPolicy and Ingress. */
   readonly notEnforced?: readonly NotEnforced[];
   /** Default: the set of this client, shared with whoever else asks for it. */
@@ -46,6 +49,7 @@ export async function startControllers(options: StartControllersOptions): Promis
   const context: ControllerContext = { client, informers, log, metrics, signal };
   const controllers: Controller[] = [
     ...(options.clusterCidrs.length === 0 ? [] : [nodeIpamController(context, options)]),
+    addressGcController(context, options.addressGc),
     endpointSliceController(context),
     endpointsController(context),
     mirroringController(context),

@@ -67,7 +67,7 @@ export class AddressBook implements AddressAuthority {
     this.#cache = cache;
     const ipam = (): Ipam | undefined => this.#ipam;
     const common = { nodeName, client, cache, ipam, log: this.#log };
-    this.#keeper = new BlockKeeper(common);
+    this.#keeper = new BlockKeeper({ ...common, claimed: () => this.#settle() });
     this.#sticky = new StickyKeeper({ ...common, isMine: (address) => this.#lending.isMine(address) });
     this.#lending = new Lending({
       ...common,

@@ -1,6 +1,15 @@
-import { blockName, freeBlock, type Ipam, type IpPool, readPools, rangesOfBlock } from '@weft/cni';
+import { blockName, blockOf, freeBlock, type Ipam, type IpPool, poolOf, rangesOfBlock, readPools } from '@weft/cni';
 import { addressResources, isStatus, type KubeClient } from '@weft/kube';
-import { formatIp, formatPrefix, addressAt, parsePrefix, type Prefix, prefixContains, prefixSize } from '@weft/net';
+import {
+  formatIp,
+  formatPrefix,
+  addressAt,
+  parseIp,
+  parsePrefix,
+  type Prefix,
+  prefixContains,
+  prefixSize,
+} from '@weft/net';
 import { errorMessage, type Logger } from '@weft/plan';
 import { podCidrsOf } from '../nodes.ts';
 import type { AddressCache } from './cache.ts';
@@ -20,6 +29,8 @@ export interface KeeperOptions {
   readonly client: KubeClient;
   readonly cache: AddressCache;
   readonly ipam: () => Ipam | undefined;
+  /** Called as soon as this node may give out addresses of a block, before any is: what is lent of it must be known. */
+  readonly claimed?: () => void;
   readonly log: Logger;
   readonly now?: () => number;
 }
@@ -167,6 +178,7 @@ export class BlockKeeper {
     await client.patch(addressResources.blockaffinities, undefined, affinity, { spec: { state: 'confirmed' } });
     this.#leaving.delete(cidr);
     this.#fresh.add(cidr);
+    this.#options.claimed?.();
     this.#log.info('claimed a block of addresses', { block: cidr });
     return true;
   }
@@ -174,6 +186,7 @@ export class BlockKeeper {
   /** Brings what is kept about blocks in order: undoes claims that were cut off, gives empty blocks back. */
   tidy(): Promise<void> {
     return this.#inOrder(async () => {
+      for (const block of this.#vanished()) await this.#restore(block);
       for (const cidr of this.#spare()) await this.#release(cidr);
     });
   }
@@ -195,6 +208,35 @@ export class BlockKeeper {
         }
       }
     });
+  }
+
+  /** Blocks without an object of which pods of this node have addresses: somebody has deleted it. */
+  #vanished(): readonly Prefix[] {
+    const { cache, nodeName, ipam } = this.#options;
+    const store = ipam();
+    if (store === undefined || !cache.synced) return [];
+    const { pools } = readPools(cache.pools());
+    const blocks = this.blocks();
+    const gone = new Map<string, Prefix>();
+    for (const address of store.list().flatMap((allocation) => allocation.addresses)) {
+      const ip = parseIp(address);
+      const pool = ip === undefined ? undefined : poolOf(pools, ip);
+      if (ip === undefined || pool === undefined) continue;
+      const block = blockOf(pool, ip);
+      const borrowed = cache.loan(blockName(address))?.spec.node === nodeName;
+      if (!borrowed && !blocks.has(formatPrefix(block))) gone.set(formatPrefix(block), block);
+    }
+    return [...gone.values()];
+  }
+
+  async #restore(block: Prefix): Promise<void> {
+    const cidr = formatPrefix(block);
+    this.#fresh.delete(cidr);
+    if (await this.#make(block)) {
+      this.#log.warn('made a block again that was deleted while pods had addresses of it', { block: cidr });
+    } else {
+      this.#log.error('another node has a block of which pods of this node have addresses', { block: cidr });
+    }
   }
 
   /** Blocks that hold nothing and that nobody needs: of pools that are gone, or beside others with room. */
