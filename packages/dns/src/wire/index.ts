@@ -19,7 +19,6 @@ export {
   nameOf,
   recordFromText,
   recordFromWords,
-  RecordTextError,
   type RecordWord,
   recordWords,
   ttlOf,

@@ -39,7 +39,7 @@ export function ttlOf(text: string): number | undefined {
 }
 
 /** A record that cannot be read. */
-export class RecordTextError extends Error {
+class RecordTextError extends Error {
   constructor(message: string) {
     super(message);
     this.name = 'RecordTextError';

@@ -6,7 +6,7 @@ import type { ServedZones } from './served.ts';
 import { Zone } from './zone.ts';
 
 /** Reads a zone from a master file, included files too. @throws WeftError, or what reading the file throws. */
-export function readZone(path: string, origin: NameKey): Zone {
+function readZone(path: string, origin: NameKey): Zone {
   const include = (file: string): string => readFileSync(file, 'utf8');
   return new Zone(origin, parseMaster(include(path), { file: path, origin: keyToText(origin), include }));
 }

@@ -87,7 +87,7 @@ export const auto: Plugin = {
         if (seconds > 0) timers.push(setInterval(look, seconds * 1000).unref());
       });
     }
-    context.onStop(() => timers.forEach((timer) => void clearInterval(timer)));
+    context.onStop(() => timers.forEach(clearInterval));
     return zoneHandler('auto', zones, context.lookup, undefined);
   },
 };

@@ -40,10 +40,10 @@ export const file: Plugin = {
         for (const one of files) one.look();
         const seconds = options.reload ?? 60;
         if (seconds === 0) return;
-        timers.push(setInterval(() => files.forEach((one) => void one.look()), seconds * 1000).unref());
+        timers.push(setInterval(() => files.forEach((one) => one.look()), seconds * 1000).unref());
       });
     }
-    context.onStop(() => timers.forEach((timer) => void clearInterval(timer)));
+    context.onStop(() => timers.forEach(clearInterval));
     return zoneHandler('file', zones, context.lookup, through.length === 0 ? undefined : new ZoneSet(through));
   },
 };
