@@ -11,6 +11,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
   services: async () => (await import('./services.ts')).services,
   memory: async () => (await import('./memory.ts')).memory,
   dns: async () => (await import('./dns.ts')).dns,
+  'dns-kernel': async () => (await import('./dns-kernel.ts')).dnsKernel,
 };
 
 const argv = process.argv.slice(2);

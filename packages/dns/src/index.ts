@@ -6,3 +6,5 @@ export type { Inspected } from './inspect/inspector.ts';
 export type { Recording } from './inspect/recorder.ts';
 export type { KubeAccess, KubeFactory, KubeSource } from './server/plugin.ts';
 export { type DnsAddress, type DnsOptions, DnsServer, startDns } from './server/server.ts';
+export { NodeLocal, type NodeLocalSurroundings } from './node-local/node-local.ts';
+export { type NodeLocalOptions, parseNodeLocal } from './node-local/options.ts';

@@ -91,6 +91,7 @@ export class Fabric {
     });
     if (stop !== undefined) this.#closers.push(stop);
     await this.#options.nodes.synced;
+    await this.#options.blocks?.synced;
     await this.#refreshUnderlay();
     await this.#adopt();
     for (const name of this.#table.names()) this.#loop.touch(name);

@@ -35,6 +35,8 @@ export interface FabricPool {
 
 /** Where blocks and pools come from, when there are any. */
 export interface BlockSource {
+  /** Resolves when all that exist are known: what the kernel has of others is then nobody's. */
+  readonly synced: Promise<void>;
   /** Blocks of a node. */
   blocksOf(node: string): readonly NodeBlock[];
   pools(): readonly FabricPool[];

@@ -290,3 +290,62 @@ describe('the configuration', () => {
     expect(() => resolveConfig({ mtu: 100 })).toThrow('mtu');
   });
 });
+
+describe('blocks of pools', () => {
+  const block = (cidr: string) => ({ cidr, kind: 'IPAMBlock' as const, name: cidr.replace(/[./]/g, '-') });
+  const routes = (compiled: ReturnType<typeof compilePeer>) =>
+    values(compiled).flatMap((e) => (e.type === 'route' ? [`${e.dst} ${e.via} ${e.device ?? ''}`.trim()] : []));
+
+  it('lead to their node, and say which object caused them', () => {
+    const peer = { ...PEER, blocks: [block('10.77.0.0/26'), block('nonsense')] };
+    const tunnel = compilePeer(vxlan, context(CLUSTER), peer, undefined);
+    expect(routes(tunnel)).toEqual(['10.244.2.0/24 10.244.2.0 weft.4242', '10.77.0.0/26 10.244.2.0 weft.4242']);
+    expect(tunnel.plan.get('route/10.77.0.0/26')?.cause).toEqual({
+      kind: 'IPAMBlock',
+      name: '10-77-0-0-26',
+      field: 'spec',
+    });
+    expect(routes(compilePeer(hostGw, context(CLUSTER), peer, undefined))).toEqual([
+      '10.244.2.0/24 172.30.0.12',
+      '10.77.0.0/26 172.30.0.12',
+    ]);
+  });
+
+  it('need no pod CIDR', () => {
+    const peer = { ...node('n2', { 4: '172.30.0.12' }, []), blocks: [block('10.77.0.0/26'), block('fd00::/122')] };
+    const { plan, conditions } = compilePeer(vxlan, context(CLUSTER), peer, undefined);
+    expect(conditions).toEqual([]);
+    const mac = vtepMac(peer, 4242);
+    expect(plan.get('neighbour/weft.4242/172.30.0.12')?.value).toMatchObject({ mac });
+    expect(plan.get('neighbour/weft.4242/fd00::')?.value).toMatchObject({ mac });
+    expect(routes({ plan, conditions })).toEqual(['10.77.0.0/26 172.30.0.12 weft.4242', 'fd00::/122 fd00:: weft.4242']);
+    const self = { ...node('n1', { 4: '172.30.0.11' }, []), blocks: [block('10.77.0.64/26')] };
+    const own = compileSelf(vxlan, context(CLUSTER, self), undefined);
+    expect(own.conditions).toEqual([]);
+    expect(own.plan.has('unreachable/10.77.0.64/26')).toBe(true);
+  });
+
+  it('are translated as the most specific pool says, in sets that do not overlap', () => {
+    const cidr = fc
+      .tuple(fc.nat(255), fc.integer({ min: 8, max: 28 }))
+      .map(([x, length]) => `10.${x}.${x}.${x % 2 === 0 ? 0 : 128}/${length}`);
+    const pools = fc.uniqueArray(fc.record({ name: cidr, cidr, natOutgoing: fc.boolean() }), { maxLength: 5 });
+    fc.assert(
+      fc.property(pools, (all) => {
+        const { plan } = compileSelf(hostGw, { ...context(CLUSTER), pools: all }, undefined);
+        const of = (set: string): Prefix[] =>
+          [...plan.values()].flatMap(({ value }) =>
+            value.type === 'masquerade-set' && value.set === set ? [parsePrefix(value.cidr) as Prefix] : [],
+          );
+        for (const set of [of('pods'), of('direct')]) {
+          for (const a of set) for (const b of set) if (a !== b) expect(prefixesOverlap(a, b)).toBe(false);
+        }
+        const plain = all.filter((p) => !p.natOutgoing).map((p) => parsePrefix(p.cidr) as Prefix);
+        for (const p of plain) {
+          expect(of('pods').some((q) => prefixesOverlap(p, q))).toBe(false);
+          expect(of('direct').some((q) => prefixesOverlap(p, q))).toBe(true);
+        }
+      }),
+    );
+  });
+});

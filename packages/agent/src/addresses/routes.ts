@@ -3,8 +3,12 @@ import type { BlockSource, FabricPool, NodeBlock } from '@weft/fabric';
 import { parseIp } from '@weft/net';
 import type { AddressCache } from './cache.ts';
 
+/** Longest that a start waits for the blocks there are, milliseconds. */
+const SYNC_MS = 30_000;
+
 /** What leads to which node beside pod CIDRs: the blocks that nodes have, and addresses that they have borrowed. */
 export class BlockRoutes implements BlockSource {
+  readonly synced: Promise<void>;
   readonly #cache: AddressCache;
   readonly #changed = new Set<(nodes: readonly string[] | undefined) => void>();
   /** By node. */
@@ -14,6 +18,11 @@ export class BlockRoutes implements BlockSource {
 
   constructor(cache: AddressCache) {
     this.#cache = cache;
+    // An API that does not answer must not keep the routes to pod CIDRs from being made.
+    this.synced = cache.whenSynced(SYNC_MS).then(() => {
+      this.#blocks = this.#read();
+      this.#pools = readPools(cache.pools()).pools;
+    });
     cache.onChange((change) => {
       if (change === 'blocks' || change === 'loans') this.#later('blocks');
       if (change === 'pools') this.#later('pools');

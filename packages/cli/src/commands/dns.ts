@@ -50,6 +50,8 @@ function linkOf(text: string): { link: string; native: boolean } {
 
 /** Runs the DNS server until it is told to stop: SIGTERM stops after the lameduck time, SIGUSR1 reloads. */
 export async function dns(args: readonly string[]): Promise<void> {
+  const mode = args.findIndex((word) => /^--?node-local$/.test(word));
+  if (mode >= 0) return nodeLocal(args.toSpliced(mode, 1));
   const { conf, port, check, inspect, inKernel } = parseArguments(args);
   if (check) {
     const { readFileSync } = await import('node:fs');
@@ -73,4 +75,15 @@ export async function dns(args: readonly string[]): Promise<void> {
   });
   process.once('SIGTERM', () => void server.close({ lameduck: true }));
   process.once('SIGINT', () => void server.close({ lameduck: false }));
+}
+
+/** The node's own cache, until it is told to stop. SIGUSR1 reloads. */
+async function nodeLocal(args: readonly string[]): Promise<void> {
+  const { NodeLocal, parseNodeLocal } = await import('@weft/dns');
+  const log = processLogger('node-local-dns');
+  const mode = await NodeLocal.start(parseNodeLocal(args), { log, metrics: new Metrics() });
+  process.on('SIGUSR1', () => {
+    mode.sync().catch((error: unknown) => log.error('cannot reload', { error }));
+  });
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void mode.close());
 }

@@ -14,6 +14,7 @@ interface Libc {
   readonly koffi: Koffi;
   readonly socket: Fn<[number, number, number]>;
   readonly bind: Fn<[number, Uint8Array, number]>;
+  readonly connect: Fn<[number, Uint8Array, number]>;
   readonly close: Fn<[number]>;
   readonly setsockopt: Fn<[number, number, number, Uint8Array, number]>;
   readonly recvmmsg: Fn<[number, unknown, number, number, null]>;
@@ -36,6 +37,7 @@ const SOCK_DGRAM = 2;
 const SOCK_FLAGS = 0o2000000 | 0o4000;
 const SOL_SOCKET = 1;
 const SO_RCVBUF = 8;
+const SO_REUSEPORT = 15;
 const IPPROTO_IPV6 = 41;
 const IPV6_V6ONLY = 26;
 const MSG_DONTWAIT = 0x40;
@@ -55,6 +57,7 @@ function libc(): Libc | undefined {
       koffi,
       socket: f('socket', ['int', 'int', 'int']),
       bind: f('bind', ['int', 'void *', 'uint']),
+      connect: f('connect', ['int', 'void *', 'uint']),
       close: f('close', ['int']),
       setsockopt: f('setsockopt', ['int', 'int', 'int', 'void *', 'uint']),
       recvmmsg: f('recvmmsg', ['int', 'void *', 'uint', 'int', 'void *']),
@@ -213,13 +216,24 @@ let batch: Batch | undefined;
 export interface BatchSocket {
   readonly fd: number;
   drain(respond: Respond, sendOne: SendOne): void;
+  /**
+   * Takes the socket out of those that share its address: new packets go to the others, what has arrived stays to be
+   * read, and answers can still be sent.
+   */
+  leave(): void;
 }
 
 /**
  * Opens a UDP socket for batches; hand its descriptor to a dgram socket, which then owns it. Undefined where that is
- * not possible or the address cannot be bound: dgram then tries by itself and reports why.
+ * not possible or the address cannot be bound: dgram then tries by itself and reports why. `share`: others of the same user
+ * may be bound there too (SO_REUSEPORT).
  */
-export function openBatchSocket(address: Uint8Array, port: number, receiveBuffer: number): BatchSocket | undefined {
+export function openBatchSocket(
+  address: Uint8Array,
+  port: number,
+  receiveBuffer: number,
+  share = false,
+): BatchSocket | undefined {
   const c = libc();
   if (c === undefined) return undefined;
   const v6 = address.length === 16;
@@ -232,6 +246,7 @@ export function openBatchSocket(address: Uint8Array, port: number, receiveBuffer
   };
   if (v6) option(IPPROTO_IPV6, IPV6_V6ONLY, 1);
   option(SOL_SOCKET, SO_RCVBUF, receiveBuffer);
+  if (share) option(SOL_SOCKET, SO_REUSEPORT, 1);
   const name = Buffer.alloc(v6 ? 28 : 16);
   name.writeUInt16LE(v6 ? AF_INET6 : AF_INET, 0);
   name.writeUInt16BE(port, 2);
@@ -242,5 +257,15 @@ export function openBatchSocket(address: Uint8Array, port: number, receiveBuffer
   }
   batch ??= new Batch(c);
   const shared = batch;
-  return { fd, drain: (respond, sendOne) => shared.drain(fd, respond, sendOne) };
+  return {
+    fd,
+    drain: (respond, sendOne) => shared.drain(fd, respond, sendOne),
+    leave: () => {
+      // A socket that is connected hears only its peer: here itself, at the port that nobody sends from.
+      const nobody = Buffer.from(name);
+      nobody.writeUInt16BE(9, 2);
+      if (nobody.subarray(v6 ? 8 : 4, v6 ? 24 : 8).every((byte) => byte === 0)) nobody[v6 ? 23 : 4] = v6 ? 1 : 127;
+      c.connect(fd, nobody, nobody.length);
+    },
+  };
 }

@@ -4,6 +4,9 @@ import { WeftError } from '@weft/plan';
 
 export type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
+/** Opens a TCP socket that listens; gives its descriptor. Host `::` may mean IPv4 too unless `v6Only`. */
+export type ListenFd = (host: string, port: number, v6Only?: boolean) => number;
+
 interface Listener {
   readonly paths: Map<string, HttpHandler>;
   server: Server | undefined;
@@ -24,6 +27,12 @@ export function splitHttpAddress(text: string): { host: string; port: number } |
  */
 export class HttpHub {
   readonly #listeners = new Map<string, Listener>();
+  readonly #listenFd: ListenFd | undefined;
+
+  /** `listenFd`: how to open listening sockets instead of Node's way. */
+  constructor(listenFd?: ListenFd) {
+    this.#listenFd = listenFd;
+  }
 
   /** Serves `path` on `address` until the returned function is called. */
   async serve(address: string, path: string, handler: HttpHandler): Promise<() => Promise<void>> {
@@ -91,7 +100,13 @@ export class HttpHub {
           }),
         ),
       );
-      server.listen({ port: parsed.port, ...(parsed.host === '' ? {} : { host: parsed.host }) }, () => resolve());
+      const host = parsed.host === 'localhost' ? '127.0.0.1' : parsed.host || '::';
+      server.listen(
+        this.#listenFd !== undefined
+          ? { fd: this.#listenFd(host, parsed.port) }
+          : { port: parsed.port, ...(parsed.host === '' ? {} : { host: parsed.host }) },
+        () => resolve(),
+      );
     });
     server.on('error', () => {});
   }

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { parseIp } from '@weft/net';
 import { type Logger, WeftError } from '@weft/plan';
 import { openBatchSocket } from './batch.ts';
+import type { ListenFd } from './http.ts';
 import { type PacketContext, packetContext } from './request.ts';
 import type { Site } from './site.ts';
 
@@ -14,6 +15,8 @@ const IDLE_MS = 10_000;
 const MAX_UNREAD = 256 * 1024;
 const MAX_IN_FLIGHT = 128;
 const MAX_CONNECTIONS = 4096;
+/** A packet that was on its way to a socket when the socket left has arrived after so long. */
+const LEAVE_MS = 20;
 
 /** Families that the machine may lack although the wildcard address asks for them. */
 const ABSENT = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL']);
@@ -27,12 +30,20 @@ export class Listener {
   readonly #tcp: Server[] = [];
   readonly #connections = new Set<Socket>();
   readonly #dgramOnly: boolean;
+  readonly #listenFd: ListenFd | undefined;
+  readonly #leave: (() => void)[] = [];
+  /** Queries whose answers are waited for. */
+  readonly #waiting = new Set<Promise<unknown>>();
   #port: number;
 
-  /** `dgramOnly` keeps to Node's own socket calls. */
-  constructor(host: string, port: number, site: Site, log: Logger, dgramOnly = false) {
+  /**
+   * `dgramOnly` keeps to Node's own socket calls. `listenFd` opens TCP sockets that others may share; then UDP sockets are
+   * shared too.
+   */
+  constructor(host: string, port: number, site: Site, log: Logger, dgramOnly = false, listenFd?: ListenFd) {
     this.host = host;
     this.#dgramOnly = dgramOnly;
+    this.#listenFd = listenFd;
     this.#port = port;
     this.site = site;
     this.#log = log;
@@ -75,7 +86,31 @@ export class Listener {
     }
   }
 
+  /**
+   * Takes no more queries where others share the address, and answers those that were taken, for at most `limitMs`. Then
+   * `close` loses none.
+   */
+  async drain(limitMs: number): Promise<void> {
+    for (const leave of this.#leave.splice(0)) leave();
+    const limit = new Promise((resolve) => setTimeout(resolve, limitMs).unref());
+    // What had arrived is read in the turns of the event loop that follow.
+    await new Promise((resolve) => setTimeout(resolve, LEAVE_MS));
+    await Promise.race([limit, this.#answered()]);
+  }
+
+  async #answered(): Promise<void> {
+    while (this.#waiting.size > 0) await Promise.allSettled(this.#waiting);
+  }
+
+  #wait<T>(answer: Promise<T>): Promise<T> {
+    this.#waiting.add(answer);
+    const forget = (): boolean => this.#waiting.delete(answer);
+    answer.then(forget, forget);
+    return answer;
+  }
+
   async close(): Promise<void> {
+    this.#leave.splice(0);
     const closing = [
       ...this.#udp.splice(0).map((socket) => new Promise<void>((resolve) => socket.close(() => resolve()))),
       ...this.#tcp.splice(0).map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
@@ -104,7 +139,9 @@ export class Listener {
     });
     const ip = parseIp(host);
     const batch =
-      ip === undefined || this.#dgramOnly ? undefined : openBatchSocket(ip.bytes, this.#port, RECEIVE_BUFFER);
+      ip === undefined || this.#dgramOnly
+        ? undefined
+        : openBatchSocket(ip.bytes, this.#port, RECEIVE_BUFFER, this.#listenFd !== undefined);
     await new Promise<void>((resolve, reject) => {
       socket.once('error', (error) => {
         socket.close();
@@ -116,19 +153,23 @@ export class Listener {
       });
     });
     this.#udp.push(socket);
+    if (batch !== undefined && this.#listenFd !== undefined) this.#leave.push(() => batch.leave());
     this.#port = socket.address().port;
     try {
       if (batch === undefined) socket.setRecvBufferSize(RECEIVE_BUFFER);
     } catch {
       // Less than we asked for is what the machine allows.
     }
-    const respond = (packet: Uint8Array, context: PacketContext) => this.site.respondInPlace(packet, context);
+    const respond = (packet: Uint8Array, context: PacketContext): number | Promise<Buffer> => {
+      const answer = this.site.respondInPlace(packet, context);
+      return typeof answer === 'number' ? answer : this.#wait(answer);
+    };
     const send = (bytes: Buffer, port: number, address: string): void => this.#sendUdp(socket, bytes, port, address);
     socket.on('error', (error) => this.#log.warn(`udp socket on ${host}:${this.#port}: ${error.message}`));
     socket.on('message', (packet, from) => {
       const answer = this.site.respond(packet, packetContext('udp', from.address, from.port));
       if (answer instanceof Promise) {
-        void answer.then((bytes) => {
+        void this.#wait(answer).then((bytes) => {
           if (bytes !== undefined) send(bytes, from.port, from.address);
         });
       } else if (answer !== undefined) send(answer, from.port, from.address);
@@ -147,7 +188,11 @@ export class Listener {
     server.maxConnections = MAX_CONNECTIONS;
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen({ host, port: this.#port, ipv6Only: host.includes(':') }, () => {
+      const { port } = this;
+      const v6 = host.includes(':');
+      const where =
+        this.#listenFd === undefined ? { host, port, ipv6Only: v6 } : { fd: this.#listenFd(host, port, v6) };
+      server.listen(where, () => {
         server.off('error', reject);
         resolve();
       });

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { listenTcp } from '@weft/kernel';
 import { Metrics, errorMessage, formatProvenance, type Logger, type Provenance, silentLogger } from '@weft/plan';
 import { EMPTY_COREFILE } from '../corefile/default.ts';
 import { fileImports } from '../corefile/files.ts';
@@ -8,7 +9,7 @@ import { isDirective } from '../plugins/index.ts';
 import { keyFromText } from '../wire/index.ts';
 import { Configuration, configure, hashBlocks } from './configuration.ts';
 import type { InKernel, InKernelOptions } from '../in-kernel/in-kernel.ts';
-import { HttpHub } from './http.ts';
+import { HttpHub, type ListenFd } from './http.ts';
 import { defaultKube } from './kube.ts';
 import { Listener } from './listeners.ts';
 import { DnsMetrics } from './metrics.ts';
@@ -36,6 +37,11 @@ export interface DnsOptions {
    * answers come from: keep to the loopback. Default: nowhere.
    */
   readonly inspect?: string;
+  /**
+   * Let others of the same user listen at the same addresses (SO_REUSEPORT), so that one server replaces another without
+   * a query lost: a server that stops takes no more, and answers what it has taken. Needs FFI.
+   */
+  readonly share?: boolean;
   /** Answer what needs no chain in the kernel, where queries come in. Default: not at all. */
   readonly inKernel?: InKernelOptions;
   /** Take and answer UDP packets one by one with Node's own calls, although batches would be possible. */
@@ -54,6 +60,9 @@ export interface DnsAddress {
   readonly port: number;
 }
 
+/** Forwarded queries are answered, or given up, within this time (CoreDNS's deadline). */
+const DRAIN_MS = 5000;
+
 interface Current {
   readonly configuration: Configuration;
   readonly listeners: Map<string, Listener>;
@@ -64,7 +73,8 @@ export class DnsServer {
   readonly metrics = new DnsMetrics();
   readonly #options: DnsOptions;
   readonly #log: Logger;
-  readonly #http = new HttpHub();
+  readonly #http: HttpHub;
+  readonly #listenFd: ListenFd | undefined;
   readonly #runtime: Runtime;
   #current: Current = { configuration: new Configuration(''), listeners: new Map() };
   #closing: Promise<void> | undefined;
@@ -77,6 +87,11 @@ export class DnsServer {
   constructor(options: DnsOptions) {
     this.#options = options;
     this.#log = options.log ?? silentLogger;
+    this.#listenFd =
+      options.share === true
+        ? (host, port, v6Only = false) => listenTcp(host, port, undefined, { share: true, v6Only })
+        : undefined;
+    this.#http = new HttpHub(this.#listenFd);
     const { kube } = options;
     const factory: KubeFactory = kube === undefined ? defaultKube : typeof kube === 'function' ? kube : () => kube;
     this.#runtime = {
@@ -248,7 +263,7 @@ export class DnsServer {
         site.watchers = this.#watchers;
         let listener = before.listeners.get(key);
         if (listener === undefined) {
-          listener = new Listener(host, port, site, this.#log, this.#options.dgramOnly);
+          listener = new Listener(host, port, site, this.#log, this.#options.dgramOnly, this.#listenFd);
           fresh.push(listener);
           await listener.open();
         }
@@ -283,6 +298,7 @@ export class DnsServer {
     if (lameduck) await configuration.shutdown();
     this.#inKernel?.close();
     this.#inKernel = undefined;
+    if (lameduck) await Promise.all([...listeners.values()].map((listener) => listener.drain(DRAIN_MS)));
     await Promise.all([...listeners.values()].map((listener) => listener.close()));
     await configuration.stop();
     await this.#http.close();

@@ -7,7 +7,14 @@ import { join } from 'node:path';
 import { connectTcp, listenTcp, NetNs, Rtnl, writeSysctl } from '@weft/kernel';
 import type { Node } from '@weft/kube';
 import { Metrics, silentLogger } from '@weft/plan';
-import { Fabric, type FabricConfig, type NodeSource } from '../../src/index.ts';
+import {
+  type BlockSource,
+  Fabric,
+  type FabricConfig,
+  type FabricPool,
+  type NodeBlock,
+  type NodeSource,
+} from '../../src/index.ts';
 
 type Handlers = Parameters<NodeSource['on']>[0];
 
@@ -44,6 +51,38 @@ export class Nodes implements NodeSource {
   }
 }
 
+/** Blocks of pools that a test gives to nodes. */
+export class Blocks implements BlockSource {
+  readonly synced = Promise.resolve();
+  readonly #changed = new Set<(nodes: readonly string[] | undefined) => void>();
+  readonly #blocks = new Map<string, NodeBlock[]>();
+  #pools: readonly FabricPool[] = [];
+
+  blocksOf(node: string): readonly NodeBlock[] {
+    return this.#blocks.get(node) ?? [];
+  }
+
+  pools(): readonly FabricPool[] {
+    return this.#pools;
+  }
+
+  on(changed: (nodes: readonly string[] | undefined) => void): () => void {
+    this.#changed.add(changed);
+    return () => this.#changed.delete(changed);
+  }
+
+  set(node: string, ...cidrs: string[]): void {
+    const blocks = cidrs.map((cidr): NodeBlock => ({ cidr, kind: 'IPAMBlock', name: cidr.replace(/[./]/g, '-') }));
+    this.#blocks.set(node, blocks);
+    for (const changed of this.#changed) changed([node]);
+  }
+
+  setPools(...pools: FabricPool[]): void {
+    this.#pools = pools;
+    for (const changed of this.#changed) changed(undefined);
+  }
+}
+
 export interface Pod {
   readonly netns: NetNs;
   readonly ip: string;
@@ -61,6 +100,7 @@ export interface Machine {
 export class Bed {
   readonly dir = mkdtempSync(join(tmpdir(), 'weft-fabric-'));
   readonly nodes = new Nodes();
+  readonly blocks = new Blocks();
   readonly machines: Machine[] = [];
   /** The world outside: the gateway of every subnet. */
   readonly outside: NetNs;
@@ -133,6 +173,7 @@ export class Bed {
     return new Fabric({
       nodeName,
       nodes: this.nodes,
+      blocks: this.blocks,
       config,
       ns,
       log: silentLogger,

@@ -121,6 +121,41 @@ describe.each(BACKENDS)('backend %s', (_name, config, mtu) => {
     }
   });
 
+  it('leads to blocks of pools and to single addresses that nodes have borrowed, through restarts', async () => {
+    await three(config);
+    const [a, b, c] = bed.machines;
+    bed.blocks.setPools(
+      { name: 'nat', cidr: '10.77.0.0/24', natOutgoing: true },
+      { name: 'plain', cidr: '10.78.0.0/24', natOutgoing: false },
+    );
+    bed.blocks.set('n1', '10.77.0.0/26');
+    // One address of the first node's block and one of its pod CIDR are with the third.
+    bed.blocks.set('n2', '10.77.0.64/26', '10.78.0.0/28');
+    bed.blocks.set('n3', '10.77.0.9/32', '10.244.1.9/32');
+    const [one, two, plain] = [
+      await bed.pod(a!, '10.77.0.5'),
+      await bed.pod(b!, '10.77.0.70'),
+      await bed.pod(b!, '10.78.0.3'),
+    ];
+    const lent = [await bed.pod(c!, '10.77.0.9'), await bed.pod(c!, '10.244.1.9')];
+    await bed.idle();
+    const all = [one, two, plain, ...lent, a!.pods[0]!];
+    for (const from of all) {
+      for (const to of all) if (from !== to) expect(await seenAs(from.netns, to.netns, to.ip)).toBe(from.ip);
+    }
+    expect(await seenAs(one.netns, bed.outside, '172.30.0.1')).toBe(a!.ip);
+    // The world outside has no way back to a pool that is not translated: packets keep their source.
+    expect(run(b!.ns, 'nft', 'list', 'set', 'inet', 'weft-fabric', 'direct4')).toContain('10.78.0.0/24');
+    expect(run(b!.ns, 'nft', 'list', 'set', 'inet', 'weft-fabric', 'pods4')).not.toContain('10.78');
+    const routes = run(a!.ns, 'ip', 'route');
+    await bed.restart(a!);
+    expect(run(a!.ns, 'ip', 'route')).toBe(routes);
+    bed.blocks.set('n3');
+    await bed.idle();
+    expect(run(a!.ns, 'ip', 'route')).not.toContain('10.77.0.9');
+    expect(await a!.fabric.audit()).toBe(0);
+  });
+
   it('removes at start what an earlier agent left for nodes that are gone', async () => {
     await three(config);
     const [a] = bed.machines;

@@ -10,6 +10,9 @@ const SOCK_STREAM = 1;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
+const SO_REUSEPORT = 15;
+const IPPROTO_IPV6 = 41;
+const IPV6_V6ONLY = 26;
 
 function sockaddr(address: string, port: number): { family: number; bytes: Uint8Array } {
   const ip = ipBytes(address);
@@ -34,11 +37,24 @@ function open(ns: NetNs | undefined, family: number): number {
  * A TCP socket that listens inside a namespace, for `net.Server.listen({ fd })`. Node's own listen() looks its address
  * up asynchronously and would come back to open the socket in the wrong namespace.
  */
-export function listenTcp(address: string, port: number, ns?: NetNs): number {
+export function listenTcp(
+  address: string,
+  port: number,
+  ns?: NetNs,
+  options: {
+    /** Others of the same user may listen there too, and connections are spread (SO_REUSEPORT). */
+    readonly share?: boolean;
+    /** `::` takes no IPv4. */
+    readonly v6Only?: boolean;
+  } = {},
+): number {
   const c = libc();
   const { family, bytes } = sockaddr(address, port);
   const fd = open(ns, family);
   c.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, Uint8Array.of(1, 0, 0, 0), 4);
+  if (options.share === true) c.setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, Uint8Array.of(1, 0, 0, 0), 4);
+  if (options.v6Only === true && family === AF_INET6)
+    c.setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, Uint8Array.of(1, 0, 0, 0), 4);
   if (c.bind(fd, bytes, bytes.length) !== 0 || c.listen(fd, 511) !== 0) {
     const errno = c.errno();
     closeSync(fd);
