@@ -12,6 +12,7 @@ import { WeftPlugin } from '../plugins/weft.ts';
 import type { AddressAuthority } from '../pools/authority.ts';
 import type { Attachment, Plugin, PluginRequest } from '../spec/types.ts';
 import { NodeNetwork } from '../wiring/node.ts';
+import { prepareDeferred, readDeferred } from './deferred.ts';
 import { dispatch } from './dispatch.ts';
 import { decodeCall, encodeAnswer } from './framing.ts';
 import { Locks } from '../locks.ts';
@@ -87,7 +88,9 @@ export class CniServer {
       authority?.begin(ipam);
       const server = createServer((socket) => this.#serve(socket));
       this.#running = { lock, ipam, ports: ports.journal, node, weft, portmap, plugins, server };
+      prepareDeferred(this.#options.socketPath);
       await listen(server, this.#options.socketPath);
+      await this.#removeDeferred(plugins);
     } catch (error) {
       if (this.#running === undefined) closeSync(lock);
       else await this.stop();
@@ -184,6 +187,21 @@ export class CniServer {
     this.#errors.inc({ command, plugin, code: String(error.cniCode) });
     const container = call.env.get('CNI_CONTAINERID');
     this.#log.warn('CNI call failed', { command, plugin, container, cniCode: error.cniCode, error: error.message });
+  }
+
+  /** Does what containers left to be done that went while no agent was there; all other calls wait. */
+  async #removeDeferred(plugins: ReadonlyMap<string, Plugin>): Promise<void> {
+    const deferred = readDeferred(this.#options.socketPath, this.#log);
+    if (deferred.length === 0) return;
+    await this.#locks.exclusive(async () => {
+      for (const { call, file } of deferred) {
+        const { error } = await dispatch(call, plugins, (_, run) => run());
+        const container = call.env.get('CNI_CONTAINERID');
+        if (error !== undefined) this.#log.warn('a deferred removal failed', { container, error: error.message });
+        rmSync(file, { force: true });
+      }
+    });
+    this.#log.info('removed what containers left that went without an agent', { count: deferred.length });
   }
 
   #guard(request: PluginRequest, run: () => Promise<string>): Promise<string> {

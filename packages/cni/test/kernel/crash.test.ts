@@ -1,8 +1,9 @@
-import { appendFileSync, rmSync } from 'node:fs';
+import { appendFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { mount, umount2 } from '@weft/kernel';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { CniRuntime, installPlugins } from '../../src/index.ts';
 import { Bed, ipj, pings, sh } from './bed.ts';
 import { KillableAgent } from './killable.ts';
 
@@ -99,6 +100,46 @@ describe('kill -9 of the agent', () => {
     await agent.kill();
     await expect(bed.runtime.add(bed.list(), bed.pod())).rejects.toMatchObject({ cniCode: 11 });
     await expect(bed.runtime.status(bed.list())).rejects.toMatchObject({ cniCode: 50 });
+  });
+});
+
+describe('DEL without an agent', () => {
+  const ports = (hostPort: number) => ({ capabilityArgs: { portMappings: [{ hostPort, containerPort: 80 }] } });
+  const left = () => readdirSync(`${bed.socket}.del`);
+
+  it('succeeds at once, again and again, and the next agent does it before anything else', async () => {
+    const [a, b] = [bed.pod(), bed.pod()];
+    await bed.runtime.add(bed.list(), { ...a, ...ports(8080) });
+    await bed.runtime.add(bed.list(), b);
+    await agent.kill();
+    for (let i = 0; i < 2; i++) await bed.runtime.del(bed.list(), { ...a, netns: '' });
+    // One of the main plugin and one of portmap for each.
+    expect(left()).toHaveLength(4);
+    expect(readdirSync(join(bed.dir, 'cache', 'results'))).toEqual(['weft-c2-eth0']);
+    await agent.start();
+    expect(left()).toEqual([]);
+    await expectConsistent([b]);
+    expect(sh(join(bed.dir, 'node'), 'nft', 'list', 'map', 'inet', 'weft-portmap', 'any4')).not.toContain('8080');
+    // The same container may come again: what was left for its predecessor does not touch it.
+    await bed.runtime.add(bed.list(), { ...a, ...ports(8080) });
+    await agent.kill();
+    await agent.start();
+    await expectConsistent([b, a]);
+  });
+
+  it('works by the script as well, and does not mind rubbish among the calls that were left', async () => {
+    const bin = join(bed.dir, 'fallback');
+    await installPlugins({ binDir: bin, agentSocket: bed.socket, sourceDir: '' });
+    const runtime = new CniRuntime({ confDir: bed.dir, binDirs: [bin], cacheDir: join(bed.dir, 'cache') });
+    const pod = bed.pod();
+    await runtime.add(bed.list(), pod);
+    await agent.kill();
+    await runtime.del(bed.list(), pod);
+    expect(left()).toHaveLength(2);
+    writeFileSync(join(`${bed.socket}.del`, '0'), 'rubbish');
+    await agent.start();
+    expect(left()).toEqual([]);
+    await expectConsistent([]);
   });
 });
 
