@@ -4,7 +4,7 @@ import { errorMessage, type Logger } from '@weft/plan';
 import { type Call, decodeCall } from './framing.ts';
 
 /** Where the shim leaves the DEL calls of containers that go while no agent listens at the socket. */
-export function deferredDir(socketPath: string): string {
+function deferredDir(socketPath: string): string {
   return `${socketPath}.del`;
 }
 

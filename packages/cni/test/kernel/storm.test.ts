@@ -137,14 +137,14 @@ async function expectOnly(living: readonly Pod[]): Promise<void> {
   const cached = readdirSync(join(bed.dir, 'cache', 'results'));
   expect(cached.sort()).toEqual(living.map((p) => `${p.list.name}-${p.attachment.containerId}-eth0`).sort());
   const ports = living.flatMap((p) => (p.hostPort === undefined ? [] : [p.hostPort]));
-  expect(mappedPorts(node).sort()).toEqual(ports.sort());
+  expect(mappedPorts(node)).toEqual(ports.sort((a, b) => a - b));
 }
 
 /** Host ports in the kernel's map of IPv4. */
 function mappedPorts(node: string): number[] {
   if (!sh(node, 'nft', 'list', 'tables').includes('weft-portmap')) return [];
   const text = sh(node, 'nft', 'list', 'map', 'inet', 'weft-portmap', 'any4');
-  return [...text.matchAll(/tcp \. (\d+) :/g)].map((match) => Number(match[1]));
+  return [...text.matchAll(/tcp \. (\d+) :/g)].map((match) => Number(match[1])).sort((a, b) => a - b);
 }
 
 it(`after ${KILLS} kills of the agent at random moments (seed ${SEED}) everything is as the living pods are`, {
