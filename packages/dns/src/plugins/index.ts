@@ -24,7 +24,9 @@ import { prometheus } from './prometheus/index.ts';
 import { ready } from './ready/index.ts';
 import { reload } from './reload/index.ts';
 import { rewrite } from './rewrite/index.ts';
+import { secondary } from './secondary/index.ts';
 import { template } from './template/index.ts';
+import { transfer } from './transfer/index.ts';
 import { whoami } from './whoami/index.ts';
 
 /**
@@ -73,7 +75,9 @@ export const PLUGINS: ReadonlyMap<string, Plugin> = new Map(
     ready,
     reload,
     rewrite,
+    secondary,
     template,
+    transfer,
     whoami,
   ].map((plugin) => [plugin.name, plugin]),
 );
