@@ -2,11 +2,13 @@ import type { Plugin } from '../server/plugin.ts';
 import { acl } from './acl/index.ts';
 import { any } from './any/index.ts';
 import { auto } from './auto/index.ts';
+import { autopath } from './autopath/index.ts';
 import { bind } from './bind/index.ts';
 import { bufsize } from './bufsize/index.ts';
 import { cache } from './cache/setup.ts';
 import { cancel } from './cancel/index.ts';
 import { chaos } from './chaos/index.ts';
+import { dns64 } from './dns64/index.ts';
 import { errors } from './errors/index.ts';
 import { file } from './file/index.ts';
 import { forward } from './forward/setup.ts';
@@ -53,11 +55,13 @@ export const PLUGINS: ReadonlyMap<string, Plugin> = new Map(
     acl,
     any,
     auto,
+    autopath,
     bind,
     bufsize,
     cache,
     cancel,
     chaos,
+    dns64,
     errors,
     file,
     forward,

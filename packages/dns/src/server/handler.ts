@@ -66,6 +66,8 @@ export interface Handler {
   adjust?(query: Query, reply: Reply): Reply;
   readonly source?: NameSource;
   readonly transfers?: TransferSource;
+  /** Search domains of the client that asks, for `autopath`; undefined when it is not known. */
+  searchPath?(request: Request): readonly string[] | undefined;
   /** The API objects behind the answers to a name. */
   explain?(key: NameKey): readonly Provenance[];
   /** Tells the plugin which ones come after it, once, when the chain is made. */
@@ -81,7 +83,10 @@ export function chain(handlers: readonly Handler[], end: Serve = endOfChain): Se
 }
 
 /** Continues with an outcome, without a promise when it is there already. */
-export function andThen<T>(outcome: Outcome | Promise<Outcome>, continuation: (outcome: Outcome) => T): T | Promise<T> {
+export function andThen<T>(
+  outcome: Outcome | Promise<Outcome>,
+  continuation: (outcome: Outcome) => T | Promise<T>,
+): T | Promise<T> {
   return outcome instanceof Promise ? outcome.then(continuation) : continuation(outcome);
 }
 

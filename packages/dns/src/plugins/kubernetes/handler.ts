@@ -14,6 +14,7 @@ import { ZoneMap, ZoneSet } from '../../server/zoneset.ts';
 import {
   concat,
   keyFromText,
+  keyToText,
   labelOffsets,
   type NameKey,
   nameFromText,
@@ -158,6 +159,17 @@ export class KubernetesHandler implements Handler {
       default:
     }
     return this.#lookup(query.key, query.labels, end) === NXDOMAIN ? this.#missing(asked) : this.#nodata(asked);
+  }
+
+  /** What kubelet writes into the resolv.conf of the pod that asks. */
+  searchPath(request: Request): string[] | undefined {
+    const { key, labels } = request.query;
+    const match = this.#zones.match(key, labels);
+    const namespace = this.view?.namespaceOf(request.context.remoteAddress);
+    if (match === undefined || namespace === undefined) return undefined;
+    const zone = keyToText(match.value.key);
+    const below = zone === '.' ? 'svc.' : `svc.${zone}`;
+    return [`${namespace}.${below}`, below, zone];
   }
 
   *#serviceNames(changed: ServiceAnswers | string | undefined): IterableIterator<Uint8Array> {
