@@ -15,6 +15,7 @@ import { forward } from './forward/setup.ts';
 import { header } from './header/index.ts';
 import { health } from './health/index.ts';
 import { hosts } from './hosts/index.ts';
+import { k8sExternal } from './k8s_external/index.ts';
 import { kubernetes } from './kubernetes/setup.ts';
 import { loadbalance } from './loadbalance/index.ts';
 import { local } from './local/index.ts';
@@ -68,6 +69,7 @@ export const PLUGINS: ReadonlyMap<string, Plugin> = new Map(
     header,
     health,
     hosts,
+    k8sExternal,
     kubernetes,
     loadbalance,
     local,
