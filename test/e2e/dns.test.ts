@@ -281,3 +281,78 @@ describe('weft dns', () => {
     expect(report.suffixes.map((s) => s.suffix)).toContain('default.svc.cluster.local.');
   });
 });
+
+describe('answers in the kernel', () => {
+  it('are given by a pod with the rights, through the Service, and counted', async () => {
+    const at = '/spec/template/spec/containers/0';
+    const patch = [
+      { op: 'add', path: `${at}/args/-`, value: '-in-kernel' },
+      { op: 'add', path: `${at}/args/-`, value: 'eth0' },
+      {
+        op: 'replace',
+        path: `${at}/securityContext/capabilities/add`,
+        value: ['NET_BIND_SERVICE', 'NET_ADMIN', 'BPF', 'PERFMON'],
+      },
+    ];
+    await cluster.kubectl([
+      '-n',
+      'kube-system',
+      'patch',
+      'deploy',
+      'coredns',
+      '--type=json',
+      '-p',
+      JSON.stringify(patch),
+    ]);
+    await cluster.kubectl(['-n', 'kube-system', 'rollout', 'status', 'deployment/coredns', '--timeout=60s'], {
+      timeoutMs: 65_000,
+    });
+    await until('answers of the kernel', async () => {
+      const ran = await cluster.kubectl(['exec', 'musl', '--', '/musl/lookup', 'target.default.svc.cluster.local']);
+      expect(ran.stdout.trim()).toBe(await cluster.ask(['get', 'svc', 'target', '-o', 'jsonpath={.spec.clusterIP}']));
+      const metrics = await cluster.node('n1', ['busybox', 'wget', '-qO-', `http://${cluster.dnsIp}:9153/metrics`]);
+      return /^weft_dns_in_kernel_answers_total\{type="A",rcode="NOERROR"\} [1-9]/m.test(metrics.stdout);
+    });
+  });
+});
+
+describe('deploy/node-local-dns.yaml', () => {
+  const settled = async (): Promise<void> => {
+    await cluster.kubectl(['-n', 'kube-system', 'rollout', 'status', 'ds/node-local-dns', '--timeout=60s'], {
+      timeoutMs: 65_000,
+    });
+  };
+
+  it('answers on the node, and is replaced without a query late', async () => {
+    // This lab's address of cluster DNS, and a kind of link that every kernel has.
+    const text = readFileSync(path.join(checkout, 'deploy/node-local-dns.yaml'), 'utf8')
+      .replaceAll('10.96.0.10', cluster.dnsIp)
+      .replace(/^( +)- kube-dns-upstream$/m, '$&\n$1- -interfacekind\n$1- bridge');
+    await cluster.apply(text);
+    await settled();
+    const rules = (await cluster.node('n1', ['nft', 'list', 'table', 'inet', 'weft-node-local-dns'])).stdout;
+    expect(rules).toContain(`ip daddr ${cluster.dnsIp} udp dport 53 notrack`);
+    const load = await underLoad(async () => {
+      await cluster.kubectl(['-n', 'kube-system', 'rollout', 'restart', 'ds/node-local-dns']);
+      await settled();
+      await until(
+        'the old pods gone',
+        async () => (await pods(cluster, 'k8s-app=node-local-dns', 'kube-system')).length === 3,
+      );
+    });
+    expect(load).toMatchObject({ answered: load.sent, retried: 0, lost: 0, wrong: 0 });
+    const ran = await cluster.kubectl(['exec', 'musl', '--', '/musl/lookup', 'kube-dns.kube-system']);
+    expect(ran.stdout.trim()).toBe(cluster.dnsIp);
+  });
+
+  it('takes its link and rules away when it goes', async () => {
+    await cluster.kubectl(['-n', 'kube-system', 'delete', 'ds', 'node-local-dns']);
+    await until('no link, no rules', async () => {
+      const links = (await cluster.node('n1', ['ip', '-o', 'link'])).stdout;
+      const tables = (await cluster.node('n1', ['nft', 'list', 'tables'])).stdout;
+      return !links.includes('nodelocaldns') && !tables.includes('node-local');
+    });
+    const ran = await cluster.kubectl(['exec', 'musl', '--', '/musl/lookup', 'kube-dns.kube-system']);
+    expect(ran.stdout.trim()).toBe(cluster.dnsIp);
+  });
+});

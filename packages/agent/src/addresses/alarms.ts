@@ -7,6 +7,9 @@ const NEARLY = 0.9;
 /** After an announcement the part must fall below this before there is another. */
 const RELAXED = 0.8;
 
+/** Time from a change to the look at it, milliseconds. */
+const LOOK_MS = 1000;
+
 /** How full something that addresses come from is. */
 export interface SourceUsage {
   readonly source: string;
@@ -39,14 +42,14 @@ export class Alarms {
     this.#leaked = metrics.counter('weft_ipam_leaked_total', 'Addresses freed whose pod had vanished without a DEL.');
   }
 
-  /** Looks soon; what changes in one turn of the event loop is looked at once. */
+  /** Looks soon: a look costs time in proportion to the addresses in use, and an ADD has none to spare. */
   later(usages: () => readonly SourceUsage[]): void {
     if (this.#pending) return;
     this.#pending = true;
-    setImmediate(() => {
+    setTimeout(() => {
       this.#pending = false;
       this.look(usages());
-    });
+    }, LOOK_MS).unref();
   }
 
   leaked(pod: PodReference | undefined, containerId: string, addresses: readonly string[]): void {

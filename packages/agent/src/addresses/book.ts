@@ -34,6 +34,8 @@ import { StickyKeeper } from './sticky.ts';
 const SYNC_MS = 10_000;
 /** How often empty blocks, borrowed addresses and alarms are looked at, milliseconds. */
 const TIDY_MS = 10_000;
+/** How long pods are collected before blocks are claimed for them, milliseconds. */
+const PREPARE_MS = 50;
 /** A node claims its next block of a pool when it has fewer free addresses than this part of a block. */
 const HEADROOM = 4n;
 
@@ -58,7 +60,10 @@ export class AddressBook implements AddressAuthority {
   readonly #alarms: Alarms;
   #ipam: Ipam | undefined;
   #pools: readonly IpPool[] | undefined;
+  /** Of all nodes; read anew when a node has changed. */
+  #podCidrs: AddressView['podCidrs'] | undefined;
   #problems = '';
+  #preparing: NodeJS.Timeout | undefined;
 
   constructor(options: AddressBookOptions) {
     this.#options = options;
@@ -89,6 +94,7 @@ export class AddressBook implements AddressAuthority {
       () => {
         stop();
         clearInterval(timer);
+        clearTimeout(this.#preparing);
         void this.#publisher.stop();
       },
       { once: true },
@@ -122,18 +128,18 @@ export class AddressBook implements AddressAuthority {
   /** What this node knows of addresses now. */
   view(): AddressView {
     const { nodeName } = this.#options;
-    const nodes = this.#cache.nodes();
+    this.#podCidrs ??= this.#cache.nodes().flatMap((node) =>
+      podCidrsOf(node).flatMap((text) => {
+        const prefix = parsePrefix(text);
+        return prefix === undefined ? [] : [{ node: node.metadata.name, prefix }];
+      }),
+    );
     return {
       node: nodeName,
-      nodeLabels: nodes.find((n) => n.metadata.name === nodeName)?.metadata.labels,
+      nodeLabels: this.#cache.node(nodeName)?.metadata.labels,
       pools: this.#readPools(),
       reserved: this.#keeper.reserved(),
-      podCidrs: nodes.flatMap((node) =>
-        podCidrsOf(node).flatMap((text) => {
-          const prefix = parsePrefix(text);
-          return prefix === undefined ? [] : [{ node: node.metadata.name, prefix }];
-        }),
-      ),
+      podCidrs: this.#podCidrs,
       blocks: this.#keeper.blocks(),
       borrowed: this.#lending.borrowed(),
     };
@@ -326,8 +332,7 @@ export class AddressBook implements AddressAuthority {
 
   /** Ranges of this node's pod CIDRs, as its network configuration has them. */
   #ranges(): readonly RangeSet[] {
-    const node = this.#cache.nodes().find((n) => n.metadata.name === this.#options.nodeName);
-    return podCidrsOf(node).flatMap((cidr) => {
+    return podCidrsOf(this.#cache.node(this.#options.nodeName)).flatMap((cidr) => {
       try {
         const range = rangeOfSubnet(cidr);
         return [{ family: range.prefix.ip.family, ranges: [range] }];
@@ -339,6 +344,7 @@ export class AddressBook implements AddressAuthority {
 
   #noticed(change: CacheChange, key: string): void {
     if (change === 'pools') this.#pools = undefined;
+    if (change === 'nodes') this.#podCidrs = undefined;
     if (change === 'loans') {
       this.#lending.answer(key);
       const loan = this.#cache.loan(key);
@@ -349,7 +355,7 @@ export class AddressBook implements AddressAuthority {
       this.#publisher.touchBlock(key);
       this.#settle();
     }
-    if (change === 'pods' || change === 'pools') this.#prepare();
+    if (change === 'pods' || change === 'pools') this.#prepareSoon();
   }
 
   /** Keeps what is lent or promised, of ranges that may be new. */
@@ -360,9 +366,18 @@ export class AddressBook implements AddressAuthority {
     this.#lending.settle([...(this.#ipam?.holds().keys() ?? [])]);
   }
 
+  /** Pods come in bursts: they are looked at together. What an ADD needs before, it fetches itself. */
+  #prepareSoon(): void {
+    this.#preparing ??= setTimeout(() => {
+      this.#preparing = undefined;
+      this.#prepare();
+    }, PREPARE_MS);
+    this.#preparing.unref();
+  }
+
   /** Claims blocks before they are needed: for pods that are bound here, and when those there are run low. */
   #prepare(): void {
-    if (!this.#cache.synced || !this.#cache.hasPools || this.#ipam === undefined) return;
+    if (!this.#cache.synced || this.#readPools().length === 0 || this.#ipam === undefined) return;
     const ranges = this.#ranges();
     for (const pod of this.#cache.pods.list()) {
       const annotations = pod.metadata.annotations ?? {};

@@ -276,6 +276,10 @@ export class AddressCache {
     return this.#sticky.get(key);
   }
 
+  node(name: string): Node | undefined {
+    return this.#options.nodes.get(name);
+  }
+
   nodes(): readonly Node[] {
     return this.#options.nodes.list();
   }

@@ -49,23 +49,30 @@ export class BlockKeeper {
   readonly #leaving = new Set<string>();
   readonly #claims = new Map<string, Promise<Claimed>>();
   readonly #emptySince = new Map<string, number>();
+  /** What `blocks` answered last, while it is still true: every ADD asks. */
+  #known: ReadonlyMap<string, string | undefined> | undefined;
   #tail: Promise<unknown> = Promise.resolve();
 
   constructor(options: KeeperOptions) {
     this.#options = options;
     this.#log = options.log;
     this.#now = options.now ?? Date.now;
+    options.cache.onChange((change) => {
+      if (change === 'blocks') this.#known = undefined;
+    });
   }
 
   /** Text of every block that exists → its node, as this node may use them. */
   blocks(): ReadonlyMap<string, string | undefined> {
     const { cache, nodeName } = this.#options;
+    if (this.#known !== undefined) return this.#known;
     const blocks = new Map<string, string | undefined>();
     for (const { cidr, node } of cache.blocks()) {
       if (node === nodeName) this.#fresh.delete(cidr);
       blocks.set(cidr, this.#leaving.has(cidr) ? undefined : node);
     }
     for (const cidr of this.#fresh) blocks.set(cidr, nodeName);
+    this.#known = blocks;
     return blocks;
   }
 
@@ -177,7 +184,9 @@ export class BlockKeeper {
     }
     await client.patch(addressResources.blockaffinities, undefined, affinity, { spec: { state: 'confirmed' } });
     this.#leaving.delete(cidr);
+    this.#known = undefined;
     this.#fresh.add(cidr);
+    this.#known = undefined;
     this.#options.claimed?.();
     this.#log.info('claimed a block of addresses', { block: cidr });
     return true;
@@ -232,6 +241,7 @@ export class BlockKeeper {
   async #restore(block: Prefix): Promise<void> {
     const cidr = formatPrefix(block);
     this.#fresh.delete(cidr);
+    this.#known = undefined;
     if (await this.#make(block)) {
       this.#log.warn('made a block again that was deleted while pods had addresses of it', { block: cidr });
     } else {
@@ -277,11 +287,14 @@ export class BlockKeeper {
     const block = parsePrefix(cidr);
     if (store === undefined || block === undefined) return;
     this.#leaving.add(cidr);
+    this.#known = undefined;
     this.#fresh.delete(cidr);
+    this.#known = undefined;
     // An ADD that chose before may reserve until here; from here on none does.
     const usage = store.usage({ family: block.ip.family, ranges: rangesOfBlock(block) });
     if (usage.used > 0) {
       this.#leaving.delete(cidr);
+      this.#known = undefined;
       return;
     }
     const affinity = this.#affinityName(cidr);
@@ -291,6 +304,7 @@ export class BlockKeeper {
     await client.delete(addressResources.blockaffinities, undefined, affinity).catch(ignore('NotFound'));
     await cache.until(() => !cache.blocks().some((b) => b.cidr === cidr), 5000);
     this.#leaving.delete(cidr);
+    this.#known = undefined;
     this.#emptySince.delete(cidr);
     this.#log.info('gave an empty block of addresses back', { block: cidr });
   }

@@ -1,5 +1,5 @@
 import { networkInterfaces } from 'node:os';
-import { BpfMap, type BpfLink, BpfProgram, isKernelError, NetNs, type ProgramStats, Rtnl } from '@weft/kernel';
+import { BpfMap, type BpfLink, BpfProgram, isKernelError, type NetNs, type ProgramStats, Rtnl } from '@weft/kernel';
 import { errorMessage, type Logger, WeftError } from '@weft/plan';
 import type { NameSource } from '../server/handler.ts';
 import type { BulkObserver, Site, SiteZone } from '../server/site.ts';
@@ -60,21 +60,10 @@ export class InKernel {
    * @throws WeftError `DNS_IN_KERNEL` when the kernel, or the rights of this process, do not allow it
    */
   static async open(options: InKernelOptions, port: number, log: Logger, metrics: DnsMetrics): Promise<InKernel> {
-    const ns = options.ns ?? NetNs.current();
-    try {
-      return new InKernel({ ...options, ns }, await linkIndex(options.link, ns), port, log, metrics);
-    } finally {
-      if (options.ns === undefined) ns.close();
-    }
+    return new InKernel(options, await linkIndex(options), port, log, metrics);
   }
 
-  private constructor(
-    options: InKernelOptions & { ns: NetNs },
-    ifindex: number,
-    port: number,
-    log: Logger,
-    metrics: DnsMetrics,
-  ) {
+  private constructor(options: InKernelOptions, ifindex: number, port: number, log: Logger, metrics: DnsMetrics) {
     this.#log = log;
     this.#metrics = metrics;
     const opened: { close(): void }[] = [];
@@ -121,7 +110,7 @@ export class InKernel {
       });
       this.#program = keep(BpfProgram.load({ type: 'xdp', name: 'weft_dns', code }));
       const mode = options.native === true ? 'native' : 'generic';
-      this.#link = keep(options.ns.run(() => this.#program.attachXdp(ifindex, mode)));
+      this.#link = keep(within(options.ns, () => this.#program.attachXdp(ifindex, mode)));
     } catch (error) {
       for (const thing of opened.reverse()) thing.close();
       if (!isKernelError(error)) throw error;
@@ -293,10 +282,15 @@ export class InKernel {
   }
 }
 
-function addressesOf({ link, addresses, ns }: InKernelOptions & { ns: NetNs }): string[] {
+function addressesOf({ link, addresses, ns }: InKernelOptions): string[] {
   if (addresses !== undefined) return [...addresses];
-  const found = ns.run(networkInterfaces)[link]?.filter(({ family }) => family === 'IPv4') ?? [];
+  const found = within(ns, networkInterfaces)[link]?.filter(({ family }) => family === 'IPv4') ?? [];
   return found.length > 0 ? found.map(({ address }) => address) : noLink(link);
+}
+
+/** Without a namespace no call that needs CAP_SYS_ADMIN: a pod does not have it. */
+function within<T>(ns: NetNs | undefined, work: () => T): T {
+  return ns === undefined ? work() : ns.run(work);
 }
 
 function noLink(link: string): never {
@@ -312,7 +306,7 @@ function networkNumber(address: string): number {
   return Buffer.from(address.split('.').map(Number)).readUInt32LE();
 }
 
-async function linkIndex(link: string, ns: NetNs): Promise<number> {
+async function linkIndex({ link, ns }: InKernelOptions): Promise<number> {
   const rt = Rtnl.open(ns);
   try {
     return (await rt.links.get(link))?.index ?? noLink(link);
