@@ -116,6 +116,11 @@ export class Ipam {
     return [...this.#records.values()];
   }
 
+  /** True when the next ADD would find no address in the set. */
+  exhausted(set: RangeSet): boolean {
+    return this.#pool.exhausted(set);
+  }
+
   usage(set: RangeSet): PoolUsage {
     return this.#pool.usage(set);
   }

@@ -73,9 +73,9 @@ export class Bed {
     return join(this.dir, 'agent.sock');
   }
 
-  async restart(): Promise<void> {
+  async restart(options: Partial<CniServerOptions> = {}): Promise<void> {
     await this.server.stop();
-    this.server = Bed.#server(this.dir, this.node);
+    this.server = Bed.#server(this.dir, this.node, options);
     await this.server.start();
   }
 

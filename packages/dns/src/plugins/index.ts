@@ -1,12 +1,14 @@
 import type { Plugin } from '../server/plugin.ts';
 import { acl } from './acl/index.ts';
 import { any } from './any/index.ts';
+import { auto } from './auto/index.ts';
 import { bind } from './bind/index.ts';
 import { bufsize } from './bufsize/index.ts';
 import { cache } from './cache/setup.ts';
 import { cancel } from './cancel/index.ts';
 import { chaos } from './chaos/index.ts';
 import { errors } from './errors/index.ts';
+import { file } from './file/index.ts';
 import { forward } from './forward/setup.ts';
 import { header } from './header/index.ts';
 import { health } from './health/index.ts';
@@ -48,12 +50,14 @@ export const PLUGINS: ReadonlyMap<string, Plugin> = new Map(
   [
     acl,
     any,
+    auto,
     bind,
     bufsize,
     cache,
     cancel,
     chaos,
     errors,
+    file,
     forward,
     header,
     health,

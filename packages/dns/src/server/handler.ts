@@ -35,6 +35,16 @@ export interface NameSource {
   onChange(listener: (changed: unknown) => void): () => void;
 }
 
+/** Zones that a plugin has whole and `transfer` may hand over. */
+export interface TransferSource {
+  /** Origins in lower case. */
+  origins(): Iterable<NameKey>;
+  /** The records of a zone, its SOA record first and only there. Undefined when the plugin has no such zone now. */
+  zone(origin: NameKey): { readonly soa: Rr; readonly records: Iterable<Rr> } | undefined;
+  /** Calls back when a zone has changed. Returns how to stop it. */
+  onChange(listener: (origin: NameKey) => void): () => void;
+}
+
 /** One plugin of a server block at work. */
 export interface Handler {
   readonly name: string;
@@ -55,6 +65,7 @@ export interface Handler {
   /** Changes an answer on its way back and nothing else: what `serve` does after `next`. */
   adjust?(query: Query, reply: Reply): Reply;
   readonly source?: NameSource;
+  readonly transfers?: TransferSource;
   /** The API objects behind the answers to a name. */
   explain?(key: NameKey): readonly Provenance[];
   /** Tells the plugin which ones come after it, once, when the chain is made. */

@@ -14,5 +14,12 @@ export {
   WireError,
 } from './name.ts';
 export { EDNS_DO, isRejected, parseQuery, type Query } from './query.ts';
-export { concat, type Rr, rdata, record } from './rdata.ts';
-export { recordFromText } from './text.ts';
+export { concat, type Rr, rdata, record, type Soa, soaOf } from './rdata.ts';
+export {
+  nameOf,
+  recordFromText,
+  recordFromWords,
+  type RecordWord,
+  recordWords,
+  ttlOf,
+} from './text.ts';

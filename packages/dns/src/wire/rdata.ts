@@ -84,6 +84,26 @@ export interface Soa {
   readonly minimum: number;
 }
 
+/** What a SOA record says. Undefined when the record is none, or broken. */
+export function soaOf(rr: Rr): Soa | undefined {
+  if (rr.type !== TYPE.SOA) return undefined;
+  try {
+    const mname = readName(rr.rdata, 0);
+    const rname = readName(rr.rdata, mname.next);
+    const view = new DataView(rr.rdata.buffer, rr.rdata.byteOffset + rname.next, rr.rdata.length - rname.next);
+    const [serial, refresh, retry, expire, minimum] = [0, 4, 8, 12, 16].map((at) => view.getUint32(at)) as [
+      number,
+      number,
+      number,
+      number,
+      number,
+    ];
+    return { mname: mname.name, rname: rname.name, serial, refresh, retry, expire, minimum };
+  } catch {
+    return undefined;
+  }
+}
+
 export const rdata = {
   /** A or AAAA data from 4 or 16 address bytes is the bytes themselves. */
   a: (address: number): Uint8Array => u32(address),
