@@ -31,7 +31,8 @@ export class Listener {
   readonly #connections = new Set<Socket>();
   readonly #dgramOnly: boolean;
   readonly #listenFd: ListenFd | undefined;
-  readonly #leave: (() => void)[] = [];
+  /** Sockets that share their address with others. */
+  readonly #shared: { readonly leave: () => void; readonly read: () => void }[] = [];
   /** Queries whose answers are waited for. */
   readonly #waiting = new Set<Promise<unknown>>();
   #port: number;
@@ -91,10 +92,13 @@ export class Listener {
    * `close` loses none.
    */
   async drain(limitMs: number): Promise<void> {
-    for (const leave of this.#leave.splice(0)) leave();
+    const shared = this.#shared.splice(0);
+    for (const { leave } of shared) leave();
     const limit = new Promise((resolve) => setTimeout(resolve, limitMs).unref());
-    // What had arrived is read in the turns of the event loop that follow.
+    // Read here and not by the event loop, which may come to the timer first when the machine is busy.
+    for (const { read } of shared) read();
     await new Promise((resolve) => setTimeout(resolve, LEAVE_MS));
+    for (const { read } of shared) read();
     await Promise.race([limit, this.#answered()]);
   }
 
@@ -110,7 +114,7 @@ export class Listener {
   }
 
   async close(): Promise<void> {
-    this.#leave.splice(0);
+    this.#shared.splice(0);
     const closing = [
       ...this.#udp.splice(0).map((socket) => new Promise<void>((resolve) => socket.close(() => resolve()))),
       ...this.#tcp.splice(0).map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
@@ -153,7 +157,6 @@ export class Listener {
       });
     });
     this.#udp.push(socket);
-    if (batch !== undefined && this.#listenFd !== undefined) this.#leave.push(() => batch.leave());
     this.#port = socket.address().port;
     try {
       if (batch === undefined) socket.setRecvBufferSize(RECEIVE_BUFFER);
@@ -165,6 +168,8 @@ export class Listener {
       return typeof answer === 'number' ? answer : this.#wait(answer);
     };
     const send = (bytes: Buffer, port: number, address: string): void => this.#sendUdp(socket, bytes, port, address);
+    if (batch !== undefined && this.#listenFd !== undefined)
+      this.#shared.push({ leave: () => batch.leave(), read: () => batch.drain(respond, send) });
     socket.on('error', (error) => this.#log.warn(`udp socket on ${host}:${this.#port}: ${error.message}`));
     socket.on('message', (packet, from) => {
       const answer = this.site.respond(packet, packetContext('udp', from.address, from.port));
