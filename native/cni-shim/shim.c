@@ -102,9 +102,12 @@ static void fail(int code, const char *message, const char *details) {
   _exit(1);
 }
 
-/* The agent cannot be reached: "try again later", or for STATUS "not available". */
+static void defer_removal(const char *path, int error);
+
+/* The agent cannot be reached: "try again later", or for STATUS "not available". DEL is left for it to do. */
 static void away(const char *what, const char *path, int error) {
   char message[512];
+  defer_removal(path, error);
   snprintf(message, sizeof message, "%s %s: %s", what, path, error == 0 ? "connection closed" : strerror(error));
   fail(strcmp(command, "STATUS") == 0 ? 50 : 11, message, "is the weft agent of this node running?");
 }
@@ -260,8 +263,65 @@ static void read_answer(int fd, struct buffer *answer, int64_t deadline, const c
   }
 }
 
+/* The request, for as long as it may be left in the agent's directory of removals. */
+static struct buffer *deferrable;
+
+static int call_agent(const char *path, struct buffer *request) {
+  struct buffer answer = {0};
+  int fd = dial(path);
+  int64_t deadline = now_ms() + CALL_TIMEOUT_MS;
+  send_request(fd, request, deadline, path);
+  read_answer(fd, &answer, deadline, path);
+  uint32_t out = get32(answer.bytes + 4), err = get32(answer.bytes + 8);
+  write_all(2, answer.bytes + 12 + out, err);
+  write_all(1, answer.bytes + 12, out);
+  return (int)get32(answer.bytes);
+}
+
+static int save(const char *file, const struct buffer *request) {
+  char unfinished[700];
+  size_t done = 0;
+  snprintf(unfinished, sizeof unfinished, "%s:new", file);
+  int fd = open(unfinished, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd < 0) return 0;
+  while (done < request->length) {
+    ssize_t n = write(fd, request->bytes + done, request->length - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    done += (size_t)n;
+  }
+  close(fd);
+  if (done == request->length && rename(unfinished, file) == 0) return 1;
+  unlink(unfinished);
+  return 0;
+}
+
+/*
+ * A container must be able to go while no agent runs. The call is left in the directory "<socket>.del", which the agent
+ * reads as soon as it listens and before it answers anybody: whoever cannot connect afterwards has been in time.
+ */
+static void defer_removal(const char *path, int error) {
+  struct buffer *request = deferrable;
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  struct timespec t;
+  char file[640];
+  if (request == NULL || (error != 0 && error != ECONNREFUSED && error != ENOENT && error != ECONNRESET && error != EPIPE)) return;
+  deferrable = NULL;
+  clock_gettime(CLOCK_REALTIME, &t);
+  snprintf(file, sizeof file, "%s.del/%011lld.%09ld.%d", path, (long long)t.tv_sec, t.tv_nsec, (int)getpid());
+  put32((unsigned char *)request->bytes + 4, (uint32_t)(request->length - 8));
+  if (!save(file, request)) return;
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  strcpy(address.sun_path, path);
+  if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0) _exit(0);
+  close(fd);
+  /* It is there now. If it has the file already, it does the rest. */
+  if (unlink(file) != 0) _exit(0);
+  _exit(call_agent(path, request));
+}
+
 int main(int argc, char **argv) {
-  struct buffer in = {0}, request = {0}, answer = {0};
+  struct buffer in = {0}, request = {0};
   char path[512];
   const char *name = argc > 0 ? strrchr(argv[0], '/') : NULL;
   name = name != NULL ? name + 1 : argc > 0 ? argv[0] : "weft";
@@ -287,12 +347,6 @@ int main(int argc, char **argv) {
   append(&request, "\0", 1);
   if (in.length > 0) append(&request, in.bytes, in.length);
 
-  int fd = dial(path);
-  int64_t deadline = now_ms() + CALL_TIMEOUT_MS;
-  send_request(fd, &request, deadline, path);
-  read_answer(fd, &answer, deadline, path);
-  uint32_t out = get32(answer.bytes + 4), err = get32(answer.bytes + 8);
-  write_all(2, answer.bytes + 12 + out, err);
-  write_all(1, answer.bytes + 12, out);
-  return (int)get32(answer.bytes);
+  if (strcmp(command, "DEL") == 0) deferrable = &request;
+  return call_agent(path, &request);
 }

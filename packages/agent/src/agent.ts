@@ -84,7 +84,14 @@ export class Agent {
     this.#cache = new AddressCache({ nodeName, client, nodes: this.#nodes, log, metrics });
     this.#addresses = new AddressBook({ nodeName, client, cache: this.#cache, events, log, metrics });
     const { socketPath, stateDir } = options.cni;
-    this.cni = new CniServer({ socketPath, stateDir, addresses: this.#addresses, log, metrics });
+    this.cni = new CniServer({
+      socketPath,
+      stateDir,
+      addresses: this.#addresses,
+      problem: () => this.#networkProblem ?? this.#fabricProblem(),
+      log,
+      metrics,
+    });
     const blocks = new BlockRoutes(this.#cache);
     this.fabric = new Fabric({ nodeName, nodes: this.#nodes, blocks, config: options.fabric, log, metrics });
     const { services, slices, start } = proxyInformers({ client, nodeName, log, metrics });
@@ -199,6 +206,12 @@ export class Agent {
     }
   }
 
+  /** What keeps this node's own part of the fabric from working. */
+  #fabricProblem(): string | undefined {
+    const own = this.fabric.conditions.filter((c) => c.node === this.#options.nodeName);
+    return own.map((c) => c.message).join('; ') || undefined;
+  }
+
   #serveHealth(listen: { readonly host: string; readonly port: number }): void {
     const server = healthServer({
       live: [
@@ -216,11 +229,7 @@ export class Agent {
         {
           name: 'fabric',
           // A peer that cannot be reached is in the log and the metrics; it must not take every node out of service.
-          problem: () =>
-            this.fabric.conditions
-              .filter((c) => c.node === this.#options.nodeName)
-              .map((c) => c.message)
-              .join('; ') || undefined,
+          problem: () => this.#fabricProblem(),
         },
       ],
       metrics: this.#options.metrics,

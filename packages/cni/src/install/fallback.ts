@@ -5,7 +5,7 @@
 export function fallbackScript(nodePath: string): string {
   return `#!${nodePath}
 // ${SHIM_MARK} (script)
-import { readFileSync, readlinkSync } from 'node:fs';
+import { readFileSync, readlinkSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { basename, dirname, resolve } from 'node:path';
 
@@ -39,6 +39,27 @@ function parse(input) {
   } catch {}
 }
 
+function leave(path, request, then) {
+  const file = path + '.del/' + String(Date.now()).padStart(14, '0') + '.' + process.pid;
+  try {
+    writeFileSync(file + ':new', request, { mode: 0o600, flag: 'wx' });
+    renameSync(file + ':new', file);
+  } catch (error) {
+    return then();
+  }
+  const probe = connect(path);
+  probe.on('error', () => {});
+  probe.on('connect', () => {
+    probe.destroy();
+    try {
+      unlinkSync(file);
+    } catch {
+      return;
+    }
+    call(path, request, false);
+  });
+}
+
 function main() {
   const input = command === undefined ? '' : readFileSync(0, 'utf8');
   const config = parse(input);
@@ -56,7 +77,10 @@ function main() {
   const size = Buffer.alloc(8);
   size.write('WCNI');
   size.writeUInt32BE(body.length, 4);
+  call(path, Buffer.concat([size, body]), command === 'DEL');
+}
 
+function call(path, request, deferrable) {
   let answer = Buffer.alloc(0);
   let done = false;
   const socket = connect(path);
@@ -68,9 +92,10 @@ function main() {
     say();
   };
   const timer = setTimeout(() => finish(() => away('the weft agent did not answer in time at', path, 'timed out')), 60000);
-  socket.on('connect', () => socket.write(Buffer.concat([size, body])));
-  socket.on('error', (error) => finish(() => away('cannot reach the weft agent at', path, error.message)));
-  socket.on('close', () => finish(() => away('the weft agent went away during the call at', path, 'connection closed')));
+  socket.on('connect', () => socket.write(request));
+  const gone = (say) => finish(() => (deferrable ? leave(path, request, say) : say()));
+  socket.on('error', (error) => gone(() => away('cannot reach the weft agent at', path, error.message)));
+  socket.on('close', () => gone(() => away('the weft agent went away during the call at', path, 'connection closed')));
   socket.on('data', (chunk) => {
     answer = Buffer.concat([answer, chunk]);
     if (answer.length < 12) return;

@@ -102,6 +102,14 @@ export class AddressPool {
     return found;
   }
 
+  /** True when no address of the set is left, resting ones counted as left. Does not look at addresses one by one. */
+  exhausted(set: RangeSet): boolean {
+    const total = rangeSetSize(set);
+    // Fewer are taken everywhere than this set has: the usual case, and the answer to a question asked every few seconds.
+    if (BigInt(this.#used.size + this.#held.size) < total) return false;
+    return BigInt(this.usage(set).used) >= total;
+  }
+
   usage(set: RangeSet): PoolUsage {
     let used = 0;
     let cooling = 0;

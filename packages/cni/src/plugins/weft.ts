@@ -222,8 +222,8 @@ export function staleAllocations(
 /** STATUS of a pool: code 50 when the next ADD would fail for want of an address. */
 export function statusOfRanges(ipam: Ipam, request: PluginRequest, config: PluginRequest['config']): void {
   for (const set of rangeSetsFromConfig(config)) {
+    if (!ipam.exhausted(set)) continue;
     const { used, total, range } = ipam.usage(set);
-    if (BigInt(used) < total) continue;
     throw new CniError(
       CniCode.unavailable,
       `network ${request.network}: no IP addresses available in ${range}: ${used} of ${total} are in use`,

@@ -3,15 +3,17 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { flock, LOCK_EX, LOCK_NB, NetNs } from '@weft/kernel';
 import { type Counter, type Gauge, type Histogram, type Logger, type Metrics, WeftError } from '@weft/plan';
-import { type Allocation, Ipam } from '../ipam/ipam.ts';
+import { type Allocation, attachmentKey, Ipam } from '../ipam/ipam.ts';
 import { Journal, type JournalStamp } from '../ipam/journal.ts';
 import { HostLocalPlugin } from '../plugins/host-local.ts';
 import { LoopbackPlugin } from '../plugins/loopback.ts';
 import { PortmapPlugin, type PortRecord } from '../plugins/portmap.ts';
 import { WeftPlugin } from '../plugins/weft.ts';
 import type { AddressAuthority } from '../pools/authority.ts';
+import { CniCode, CniError } from '../spec/errors.ts';
 import type { Attachment, Plugin, PluginRequest } from '../spec/types.ts';
 import { NodeNetwork } from '../wiring/node.ts';
+import { prepareDeferred, readDeferred } from './deferred.ts';
 import { dispatch } from './dispatch.ts';
 import { decodeCall, encodeAnswer } from './framing.ts';
 import { Locks } from '../locks.ts';
@@ -30,6 +32,10 @@ export interface CniServerOptions {
   readonly reuseDelayMs?: number;
   /** Chooses the addresses of networks whose IPAM type is `weft`; without it these get those of their ranges. */
   readonly addresses?: AddressAuthority;
+  /** Why pods cannot be given a working network now, for STATUS of the main plugin; undefined when they can. */
+  readonly problem?: () => string | undefined;
+  /** Period of `sweep`, milliseconds. Default 60,000; 0 leaves it to the caller. */
+  readonly sweepMs?: number;
   /** More plugins, by name; they replace built-in ones of the same name. */
   readonly plugins?: readonly Plugin[];
 }
@@ -40,6 +46,7 @@ export type PodAttachment = Pick<
   'network' | 'containerId' | 'ifname' | 'addresses' | 'link' | 'since' | 'pod'
 >;
 
+const SWEEP_MS = 60_000;
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 
 /** The agent's side of CNI: answers the shim, with the plugins weft, host-local, loopback and portmap. */
@@ -51,6 +58,9 @@ export class CniServer {
   readonly #duration: Histogram;
   readonly #errors: Counter;
   readonly #attached: Gauge;
+  /** Links that the last sweep missed, by name, with the time their attachment was made. */
+  #missing = new Map<string, number>();
+  #timer: NodeJS.Timeout | undefined;
   #running: Running | undefined;
 
   constructor(options: CniServerOptions) {
@@ -84,10 +94,15 @@ export class CniServer {
       const plan = planRecovery(ipam.list(), await node.rtnl.links.list({ kind: 'veth' }), Date.now());
       recover(plan, ipam, (allocation) => void weft.takeDown(allocation), log);
       await portmap.restore();
+      await portmap.keepOnly(isNot(plan.release));
       authority?.begin(ipam);
       const server = createServer((socket) => this.#serve(socket));
       this.#running = { lock, ipam, ports: ports.journal, node, weft, portmap, plugins, server };
+      prepareDeferred(this.#options.socketPath);
       await listen(server, this.#options.socketPath);
+      await this.#removeDeferred(plugins);
+      const period = this.#options.sweepMs ?? SWEEP_MS;
+      if (period > 0) this.#timer = setInterval(() => void this.#sweepOrWarn(), period).unref();
     } catch (error) {
       if (this.#running === undefined) closeSync(lock);
       else await this.stop();
@@ -99,6 +114,7 @@ export class CniServer {
   async stop(): Promise<void> {
     const running = this.#running;
     if (running === undefined) return;
+    clearInterval(this.#timer);
     const closed = new Promise<void>((resolve) => running.server.close(() => resolve()));
     await this.#locks.exclusive(async () => {
       this.#running = undefined;
@@ -152,6 +168,37 @@ export class CniServer {
     });
   }
 
+  /**
+   * Frees attachments whose pair the kernel has taken away with the sandbox's namespace, for runtimes that forgot the
+   * pod. Only what is missing two sweeps in a row goes. The kernel is the witness: a pod that lives has its pair, so no
+   * mistake about paths or lists can cost it its address.
+   */
+  async sweep(): Promise<{ readonly freed: readonly PodAttachment[] }> {
+    return this.#locks.exclusive(async () => {
+      const running = this.#running;
+      if (running === undefined) return { freed: [] };
+      const links = new Set((await running.node.rtnl.links.list({ kind: 'veth' })).map((link) => link.name));
+      const gone = running.ipam
+        .list()
+        .filter((a) => a.kind === 'wired' && a.state === 'ready' && a.link !== undefined && !links.has(a.link));
+      const freed = gone.filter((a) => this.#missing.get(a.link as string) === a.since);
+      this.#missing = new Map(gone.map((a) => [a.link as string, a.since]));
+      if (freed.length === 0) return { freed };
+      await Promise.all(freed.map((a) => running.weft.takeDown(a)));
+      await running.portmap.keepOnly(isNot(freed));
+      this.#log.info('freed attachments whose network namespace is gone', { count: freed.length });
+      return { freed };
+    });
+  }
+
+  async #sweepOrWarn(): Promise<void> {
+    try {
+      await this.sweep();
+    } catch (error) {
+      this.#log.warn('cannot look for attachments of vanished pods', { error });
+    }
+  }
+
   #serve(socket: Socket): void {
     this.#connections.add(socket);
     let received: Buffer = Buffer.alloc(0);
@@ -183,19 +230,49 @@ export class CniServer {
     if (error === undefined) return;
     this.#errors.inc({ command, plugin, code: String(error.cniCode) });
     const container = call.env.get('CNI_CONTAINERID');
-    this.#log.warn('CNI call failed', { command, plugin, container, cniCode: error.cniCode, error: error.message });
+    // W3C trace context, which newer runtimes hand to plugins: version-trace-span-flags.
+    const trace = call.env.get('TRACEPARENT')?.split('-')[1];
+    const about = { command, plugin, container, ...(trace === undefined ? {} : { trace }) };
+    this.#log.warn('CNI call failed', { ...about, cniCode: error.cniCode, error: error.message });
+  }
+
+  async #status(request: PluginRequest, run: () => Promise<string>): Promise<string> {
+    const problem = request.plugin === 'weft' ? this.#options.problem?.() : undefined;
+    if (problem === undefined) return run();
+    throw new CniError(CniCode.unavailable, `network ${request.network}: ${problem}`);
+  }
+
+  /** Does what containers left to be done that went while no agent was there; all other calls wait. */
+  async #removeDeferred(plugins: ReadonlyMap<string, Plugin>): Promise<void> {
+    const deferred = readDeferred(this.#options.socketPath, this.#log);
+    if (deferred.length === 0) return;
+    await this.#locks.exclusive(async () => {
+      for (const { call, file } of deferred) {
+        const { error } = await dispatch(call, plugins, (_, run) => run());
+        const container = call.env.get('CNI_CONTAINERID');
+        if (error !== undefined) this.#log.warn('a deferred removal failed', { container, error: error.message });
+        rmSync(file, { force: true });
+      }
+    });
+    this.#log.info('removed what containers left that went without an agent', { count: deferred.length });
   }
 
   #guard(request: PluginRequest, run: () => Promise<string>): Promise<string> {
     switch (request.command) {
       case 'STATUS':
-        return run();
+        return this.#status(request, run);
       case 'GC':
         return this.#locks.exclusive(run);
       default:
         return this.#locks.keyed(`${request.containerId}/${request.ifname}`, run);
     }
   }
+}
+
+/** True for what belongs to none of these attachments. */
+function isNot(attachments: readonly Allocation[]): (a: PortRecord) => boolean {
+  const named = new Set(attachments.map((a) => attachmentKey(a.network, a)));
+  return (a) => !named.has(attachmentKey(a.network, a));
 }
 
 interface Running {

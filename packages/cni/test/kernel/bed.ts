@@ -34,7 +34,9 @@ export class Bed {
     });
   }
 
-  static async open(options: { readonly install?: boolean; readonly reuseDelayMs?: number } = {}): Promise<Bed> {
+  static async open(
+    options: { readonly install?: boolean } & Pick<CniServerOptions, 'reuseDelayMs' | 'addresses'> = {},
+  ): Promise<Bed> {
     const dir = mkdtempSync(join(tmpdir(), 'weft-cni-'));
     mkdirSync(join(dir, 'net.d'));
     const node = NetNs.create(join(dir, 'node'));
@@ -71,9 +73,9 @@ export class Bed {
     return join(this.dir, 'agent.sock');
   }
 
-  async restart(): Promise<void> {
+  async restart(options: Partial<CniServerOptions> = {}): Promise<void> {
     await this.server.stop();
-    this.server = Bed.#server(this.dir, this.node);
+    this.server = Bed.#server(this.dir, this.node, options);
     await this.server.start();
   }
 

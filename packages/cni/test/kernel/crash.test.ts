@@ -1,65 +1,23 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { appendFileSync, rmSync } from 'node:fs';
+import { appendFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { mount, umount2 } from '@weft/kernel';
-import { build } from 'esbuild';
+import { mount, NetNs, umount2 } from '@weft/kernel';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { PodAttachment } from '../../src/index.ts';
+import { CniRuntime, installPlugins } from '../../src/index.ts';
 import { Bed, ipj, pings, sh } from './bed.ts';
+import { KillableAgent } from './killable.ts';
 
 let bed: Bed;
-let agent: ChildProcess | undefined;
+let agent: KillableAgent;
 
 beforeEach(async () => {
   bed = await Bed.open();
-  // The server of the bed makes way for one that can be killed.
-  await bed.server.stop();
-  await build({
-    entryPoints: [join(import.meta.dirname, 'agent-process.ts')],
-    outfile: join(bed.dir, 'agent.mjs'),
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node20',
-    external: ['koffi'],
-    nodePaths: [join(import.meta.dirname, '../../../../node_modules')],
-    logLevel: 'error',
-  });
-  await start();
+  agent = await KillableAgent.open(bed);
 });
 afterEach(async () => {
-  await kill();
+  await agent.kill();
   await bed.close();
 });
-
-async function start(): Promise<void> {
-  const args = [
-    `--net=${join(bed.dir, 'node')}`,
-    process.execPath,
-    join(bed.dir, 'agent.mjs'),
-    bed.socket,
-    join(bed.dir, 'state'),
-  ];
-  const env = { ...process.env, NODE_PATH: join(import.meta.dirname, '../../../../node_modules') };
-  agent = spawn('nsenter', args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], env });
-  const [first] = await Promise.race([once(agent, 'message'), once(agent, 'exit')]);
-  if (first !== 'ready') throw new Error(`the agent ended at once: ${first}`);
-}
-
-async function kill(): Promise<void> {
-  if (agent === undefined || agent.exitCode !== null || agent.signalCode !== null) return;
-  const gone = once(agent, 'exit');
-  agent.kill('SIGKILL');
-  await gone;
-}
-
-async function ask(question: unknown): Promise<readonly PodAttachment[]> {
-  const answer = once(agent as ChildProcess, 'message');
-  (agent as ChildProcess).send(question as object);
-  return (await answer)[0] as PodAttachment[];
-}
 
 function veths(): string[] {
   return ipj(join(bed.dir, 'node'), 'link')
@@ -69,7 +27,7 @@ function veths(): string[] {
 
 /** Everything the node has must belong to an attachment, and every attachment must work. */
 async function expectConsistent(alive: readonly { netns: string; containerId: string }[]): Promise<void> {
-  const attachments = await ask('flush');
+  const attachments = await agent.ask('flush');
   expect(attachments.map((a) => a.containerId).sort()).toEqual(alive.map((p) => p.containerId).sort());
   const addresses = attachments.flatMap((a) => a.addresses);
   expect(new Set(addresses).size).toBe(addresses.length);
@@ -94,9 +52,9 @@ describe('kill -9 of the agent', () => {
         ),
       );
       await sleep(5 + 6 * round);
-      await kill();
+      await agent.kill();
       await Promise.all(adds);
-      await start();
+      await agent.start();
       // What failed for the runtime may have been done when the agent died: as after any failed ADD, it calls DEL.
       for (const pod of pods) if (!alive.includes(pod)) await bed.runtime.del(bed.list(), pod);
       await expectConsistent(alive);
@@ -115,9 +73,9 @@ describe('kill -9 of the agent', () => {
         ),
       );
       await sleep(4 + 3 * round);
-      await kill();
+      await agent.kill();
       const done = await Promise.all(dels);
-      await start();
+      await agent.start();
       for (const [i, pod] of pods.entries()) {
         if (!done[i]) await bed.runtime.del(bed.list(), pod);
       }
@@ -129,29 +87,69 @@ describe('kill -9 of the agent', () => {
     const [a, b] = [bed.pod(), bed.pod()];
     await bed.runtime.add(bed.list(), a);
     await bed.runtime.add(bed.list(), b);
-    await kill();
-    await start();
+    await agent.kill();
+    await agent.start();
     await expectConsistent([a, b]);
-    await ask([{ containerId: a.containerId, ifname: '' }]);
+    await agent.ask([{ containerId: a.containerId, ifname: '' }]);
     await expectConsistent([a]);
-    await ask([]);
+    await agent.ask([]);
     await expectConsistent([]);
   });
 
   it('answers "try again later" while no agent is there', async () => {
-    await kill();
+    await agent.kill();
     await expect(bed.runtime.add(bed.list(), bed.pod())).rejects.toMatchObject({ cniCode: 11 });
     await expect(bed.runtime.status(bed.list())).rejects.toMatchObject({ cniCode: 50 });
   });
 });
 
+describe('DEL without an agent', () => {
+  const ports = (hostPort: number) => ({ capabilityArgs: { portMappings: [{ hostPort, containerPort: 80 }] } });
+  const left = () => readdirSync(`${bed.socket}.del`);
+
+  it('succeeds at once, again and again, and the next agent does it before anything else', async () => {
+    const [a, b] = [bed.pod(), bed.pod()];
+    await bed.runtime.add(bed.list(), { ...a, ...ports(8080) });
+    await bed.runtime.add(bed.list(), b);
+    await agent.kill();
+    for (let i = 0; i < 2; i++) await bed.runtime.del(bed.list(), { ...a, netns: '' });
+    // One of the main plugin and one of portmap for each.
+    expect(left()).toHaveLength(4);
+    expect(readdirSync(join(bed.dir, 'cache', 'results'))).toEqual(['weft-c2-eth0']);
+    await agent.start();
+    expect(left()).toEqual([]);
+    await expectConsistent([b]);
+    expect(sh(join(bed.dir, 'node'), 'nft', 'list', 'map', 'inet', 'weft-portmap', 'any4')).not.toContain('8080');
+    // The same container may come again: what was left for its predecessor does not touch it.
+    await bed.runtime.add(bed.list(), { ...a, ...ports(8080) });
+    await agent.kill();
+    await agent.start();
+    await expectConsistent([b, a]);
+  });
+
+  it('works by the script as well, and does not mind rubbish among the calls that were left', async () => {
+    const bin = join(bed.dir, 'fallback');
+    await installPlugins({ binDir: bin, agentSocket: bed.socket, sourceDir: '' });
+    const runtime = new CniRuntime({ confDir: bed.dir, binDirs: [bin], cacheDir: join(bed.dir, 'cache') });
+    const pod = bed.pod();
+    await runtime.add(bed.list(), pod);
+    await agent.kill();
+    await runtime.del(bed.list(), pod);
+    expect(left()).toHaveLength(2);
+    writeFileSync(join(`${bed.socket}.del`, '0'), 'rubbish');
+    await agent.start();
+    expect(left()).toEqual([]);
+    await expectConsistent([]);
+  });
+});
+
 describe('a full disk', () => {
   it('refuses ADD without a trace, lets pods go, and does not stop a restart', async () => {
-    await kill();
+    await agent.kill();
     const state = join(bed.dir, 'state');
     mount('tmpfs', state, 'tmpfs', 0, 'size=16k');
     try {
-      await start();
+      await agent.start();
       const [a, b, c] = [bed.pod(), bed.pod(), bed.pod()];
       await bed.runtime.add(bed.list(), a);
       await bed.runtime.add(bed.list(), b);
@@ -179,16 +177,53 @@ describe('a full disk', () => {
       await expectConsistent([a, b, ...more]);
       await bed.runtime.del(bed.list(), b);
       await expectConsistent([a, ...more]);
-      await kill();
-      await start();
+      await agent.kill();
+      await agent.start();
       await expectConsistent([a, ...more]);
       rmSync(join(state, 'filler'));
       await bed.runtime.add(bed.list(), c);
       await expectConsistent([a, c, ...more]);
     } finally {
-      await kill();
+      await agent.kill();
       umount2(state);
     }
+  });
+});
+
+describe('a reboot', () => {
+  it('is known by the boot id: nothing of the life before is held, and DEL of its pods succeeds', async () => {
+    const pod = bed.pod();
+    const mapped = { capabilityArgs: { portMappings: [{ hostPort: 8080, containerPort: 80 }] } };
+    await bed.runtime.add(bed.list(), { ...pod, ...mapped });
+    await agent.kill();
+    // What a reboot takes away: namespaces, links and tables.
+    NetNs.remove(pod.netns);
+    await expect.poll(veths, { timeout: 10_000 }).toEqual([]);
+    sh(join(bed.dir, 'node'), 'nft', 'delete', 'table', 'inet', 'weft-portmap');
+    for (const name of ['allocations.journal', 'hostports.journal']) {
+      const file = join(bed.dir, 'state', name);
+      writeFileSync(file, readFileSync(file, 'utf8').replace(/"boot":"[^"]*"/, '"boot":"another"'));
+    }
+    await agent.start();
+    await expectConsistent([]);
+    expect(sh(join(bed.dir, 'node'), 'nft', 'list', 'tables')).not.toContain('weft-portmap');
+    await bed.runtime.del(bed.list(), pod);
+    const next = bed.pod();
+    const result = await bed.runtime.add(bed.list(), { ...next, ...mapped });
+    expect(result.ips?.[0]?.address).toBe('10.244.1.2/32');
+    await expectConsistent([next]);
+  });
+});
+
+describe('a runtime that lost its state', () => {
+  it('can still remove what it remembers, and the rest goes by the list of sandboxes', async () => {
+    const [a, b, c] = [bed.pod(), bed.pod(), bed.pod()];
+    for (const pod of [a, b, c]) await bed.runtime.add(bed.list(), pod);
+    rmSync(join(bed.dir, 'cache'), { recursive: true });
+    await bed.runtime.del(bed.list(), a);
+    await expectConsistent([b, c]);
+    await agent.ask([{ containerId: c.containerId, ifname: '' }]);
+    await expectConsistent([c]);
   });
 });
 
@@ -196,9 +231,9 @@ describe('a lost state directory', () => {
   it('does not cost running pods their addresses', async () => {
     const [a, b] = [bed.pod(), bed.pod()];
     await bed.runtime.add(bed.list(), a);
-    await kill();
+    await agent.kill();
     sh(join(bed.dir, 'node'), 'rm', '-r', join(bed.dir, 'state'));
-    await start();
+    await agent.start();
     await bed.runtime.add(bed.list(), b);
     await expectConsistent([a, b]);
     await bed.runtime.del(bed.list(), a);

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { NetNs } from '@weft/kernel';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Bed, ipj, pings, sh } from './bed.ts';
 
@@ -73,6 +74,9 @@ describe('the weft plugin, point to point', () => {
     const pod = bed.pod();
     await bed.runtime.add(bed.list(), pod);
     await bed.runtime.check(bed.list(), pod);
+    sh(pod.netns, 'ip', 'link', 'set', 'eth0', 'mtu', '1300');
+    await expect(bed.runtime.check(bed.list(), pod)).rejects.toThrow(/eth0 has MTU 1300, not 1450/);
+    sh(pod.netns, 'ip', 'link', 'set', 'eth0', 'mtu', '1450');
     sh(pod.netns, 'ip', 'route', 'del', 'default');
     await expect(bed.runtime.check(bed.list(), pod)).rejects.toThrow(/no route by its gateway/);
     sh(pod.netns, 'ip', 'addr', 'flush', 'dev', 'eth0');
@@ -121,6 +125,36 @@ describe('the weft plugin, point to point', () => {
     await expect(bed.runtime.add(bed.list(), pod)).rejects.toThrow(/has eth0 already, with 10\.244\.1\.2/);
     expect(bed.server.attachments().map((a) => a.addresses)).toEqual([['10.244.1.2']]);
     expect(pings(join(bed.dir, 'node'), '10.244.1.2')).toBe(true);
+  });
+
+  it('frees by itself what went with its namespace, when a second look finds it gone as well', async () => {
+    const mapped = { capabilityArgs: { portMappings: [{ hostPort: 8080, containerPort: 80 }] } };
+    const [gone, alive] = [bed.pod(), bed.pod()];
+    await bed.runtime.add(bed.list(), { ...gone, ...mapped });
+    await bed.runtime.add(bed.list(), alive);
+    NetNs.remove(gone.netns);
+    // The kernel takes a namespace apart when it finds the time.
+    const links = () => ipj(join(bed.dir, 'node'), 'link').filter((l) => String(l['ifname']).startsWith('veth'));
+    await expect.poll(() => links().length, { timeout: 10_000 }).toBe(1);
+    expect((await bed.server.sweep()).freed).toEqual([]);
+    expect(bed.server.attachments()).toHaveLength(2);
+    expect((await bed.server.sweep()).freed).toMatchObject([{ containerId: gone.containerId }]);
+    expect(bed.server.attachments().map((a) => a.containerId)).toEqual([alive.containerId]);
+    const map = sh(join(bed.dir, 'node'), 'nft', 'list', 'map', 'inet', 'weft-portmap', 'any4');
+    expect(map).not.toContain('8080');
+    expect((await bed.server.sweep()).freed).toEqual([]);
+    expect(pings(join(bed.dir, 'node'), '10.244.1.3')).toBe(true);
+  });
+
+  it('is not ready while its node has a problem', async () => {
+    let problem: string | undefined = 'the fabric is down';
+    await bed.restart({ problem: () => problem });
+    await expect(bed.runtime.status(bed.list())).rejects.toMatchObject({
+      cniCode: 50,
+      message: expect.stringContaining('network weft: the fabric is down'),
+    });
+    problem = undefined;
+    await bed.runtime.status(bed.list());
   });
 
   it('says which range is exhausted', async () => {

@@ -88,14 +88,15 @@ export class IptablesDataPlane implements DataPlane {
   }
 
   apply(diff: Diff<Planned>, applied: Plan<Planned>): Promise<void> {
+    // Half of a world is no reason to write: what an earlier agent left serves until all of it is known.
+    if (!this.#complete) return Promise.resolve();
     return this.#serial(async () => {
       // A sync that failed has left the rules ahead of the plan.
-      const lost = this.#families.some((family) => family.full) && this.#complete;
+      const lost = this.#families.some((family) => family.full);
       if (lost) this.#restart(wholePlan(diff, applied));
       for (const family of this.#families) {
         const touched = lost || family.rules.update(diff);
-        // Half of a world is no reason to write: what an earlier agent left serves until all of it is known.
-        if (this.#complete && touched) await this.#sync(family);
+        if (touched) await this.#sync(family);
       }
     });
   }

@@ -27,6 +27,8 @@ export class FamilyRules {
   readonly #nodeAddresses = new Set<string>();
   readonly #changed = new Set<string>();
   readonly #stale = new Set<string>();
+  /** Chains of ports as they were compiled, until they are written. */
+  readonly #fresh = new Map<string, NonNullable<PortText['own']>>();
   /** Ports that the kernel has refused, until they change. */
   readonly #refused = new Set<string>();
   #endpoints = 0;
@@ -61,14 +63,25 @@ export class FamilyRules {
   /** Takes a change of the plan in. True when it has to do with this family. */
   update(diff: Diff<Planned>): boolean {
     let touched = false;
+    // Known before the first is compiled, so that a cold start compiles everything once.
+    let coming = this.#endpoints;
+    for (const { value } of diff.added.values()) if (this.#isMine(value)) coming += count(value);
+    this.#setLarge(coming > LARGE_CLUSTER);
     for (const [key, { value }] of diff.added) touched = this.#set(key, value) || touched;
     for (const [key, { to }] of diff.changed) touched = this.#set(key, to.value) || touched;
     for (const [key, { value }] of diff.removed) touched = this.#remove(key, value) || touched;
-    if (this.#endpoints > LARGE_CLUSTER !== this.#large) {
-      this.#large = this.#endpoints > LARGE_CLUSTER;
-      // As in kube-proxy, chains that are there keep their comments, or stay without, until they change.
-    }
+    this.#setLarge(this.#endpoints > LARGE_CLUSTER);
     return touched;
+  }
+
+  /** As in kube-proxy, chains that the kernel has keep their comments, or stay without, until they change. */
+  #setLarge(large: boolean): void {
+    if (large !== this.#large) this.#fresh.clear();
+    this.#large = large;
+  }
+
+  #isMine(value: Planned): value is ServicePort {
+    return value.type === 'ServicePort' && value.family === this.config.family;
   }
 
   #set(key: string, value: Planned): boolean {
@@ -83,6 +96,7 @@ export class FamilyRules {
     this.#ports.set(key, { value, filter, nat, chains, size: rules.length });
     this.#endpoints += count(value);
     this.#changed.add(key);
+    this.#fresh.set(key, { chains, rules });
     this.#refused.delete(key);
     for (const chain of chains) this.#stale.delete(chain);
     return true;
@@ -95,6 +109,7 @@ export class FamilyRules {
     if (before === undefined) return false;
     this.#forget(before);
     this.#ports.delete(key);
+    this.#fresh.delete(key);
     this.#changed.delete(key);
     this.#refused.delete(key);
     return true;
@@ -119,6 +134,7 @@ export class FamilyRules {
   /** The kernel has what the last restore said. */
   written(): void {
     this.#changed.clear();
+    this.#fresh.clear();
     this.#stale.clear();
   }
 
@@ -132,7 +148,7 @@ export class FamilyRules {
       if (this.#refused.has(key) || without.has(key)) continue;
       if (!all && !this.#changed.has(key)) yield { key, filter, nat, size };
       else {
-        const { chains, rules } = compileService(value, this.config, !this.#large);
+        const { chains, rules } = this.#fresh.get(key) ?? compileService(value, this.config, !this.#large);
         yield { key, filter, nat, size, own: { chains, rules } };
       }
     }
