@@ -6,6 +6,7 @@ import { CorefileError, inPlugin, type Position, parsingError } from '../corefil
 import type { ServerBlock } from '../corefile/parser.ts';
 import { type Address, addressesFromKey, formatAddress } from '../corefile/zones.ts';
 import { ORDER, PLUGINS } from '../plugins/index.ts';
+import { UNSERVED } from '../plugins/unserved.ts';
 import { CLASS, nameKey, labelOffsets, type Query } from '../wire/index.ts';
 import { bareReply, chain, type Handler, type Outcome, type Serve } from './handler.ts';
 import type { Block, ConfigurationState, Runtime, SetupContext } from './plugin.ts';
@@ -147,7 +148,7 @@ function setUpBlock(
     if (plugin === undefined) {
       throw parsingError(
         first,
-        `plugin '${name}' is not served`,
+        `plugin '${name}' is not served: ${UNSERVED.get(name) ?? 'Weft does not have it'}`,
         `remove '${name}': it is a plugin of CoreDNS that Weft does not have`,
       );
     }

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { checkCorefile } from '../../src/index.ts';
 import { ORDER, PLUGINS } from '../../src/plugins/index.ts';
+import { UNSERVED } from '../../src/plugins/unserved.ts';
 
 const folder = new URL('../../src/plugins/', import.meta.url);
 const HEADINGS = ['Name', 'Description', 'Syntax', 'Metrics', 'Examples', 'Differences from CoreDNS'];
@@ -15,6 +16,19 @@ describe('plugins', () => {
     expect([...PLUGINS.keys()].sort()).toEqual(folders.sort());
     expect([...PLUGINS.keys()].filter((name) => !ORDER.includes(name))).toEqual([]);
     expect(new Set(ORDER).size).toBe(ORDER.length);
+  });
+
+  it('every other plugin of CoreDNS is refused by name, with the reason that the README gives', () => {
+    expect([...PLUGINS.keys(), ...UNSERVED.keys()].sort()).toEqual([...ORDER].sort());
+    const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+    const section = /## Plugins of CoreDNS that are not here\n(.*?)\n## /s.exec(readme)?.[1] ?? '';
+    const listed = [...section.matchAll(/^- `(\w+)`: (.*)$/gm)].map(([, name, reason]) => [name, reason]);
+    expect(listed).toEqual([...UNSERVED]);
+    for (const [name, reason] of UNSERVED) {
+      expect(checkCorefile(`.:5353 {\n    whoami\n    ${name}\n}\n`), name).toMatchObject([
+        { severity: 'error', line: 3, message: expect.stringContaining(`plugin '${name}' is not served: ${reason}`) },
+      ]);
+    }
   });
 
   describe.each([...PLUGINS.values()])('README of $name', ({ name, options }) => {

@@ -1,0 +1,39 @@
+const CLOUD = 'it reads the API of one cloud provider, which a cluster DNS server does not need';
+const SIGNING = 'zones are not signed here: no cluster zone is, and files may be signed by the tools that make them';
+const TRANSPORT = 'the server speaks DNS over UDP and TCP only';
+const LATER = 'it is not written yet';
+
+/**
+ * The plugins of CoreDNS that a Corefile cannot use here, with the reason that users are told. Together with `PLUGINS`
+ * these are all names of `ORDER`.
+ */
+export const UNSERVED: ReadonlyMap<string, string> = new Map([
+  ['azure', CLOUD],
+  ['clouddns', CLOUD],
+  ['debug', LATER],
+  ['dnssec', SIGNING],
+  ['dnstap', 'queries are seen with log, prometheus and weft dns top'],
+  ['erratic', 'it only breaks answers for tests'],
+  ['etcd', 'its records would need a second store next to the Kubernetes API'],
+  ['geoip', 'it needs a database of places that is not free to hand on'],
+  ['grpc', TRANSPORT],
+  ['grpc_server', TRANSPORT],
+  ['https', TRANSPORT],
+  ['https3', TRANSPORT],
+  ['metadata', LATER],
+  ['multisocket', LATER],
+  ['nomad', 'it serves the names of another orchestrator'],
+  ['on', 'it runs commands of the Corefile, which a DNS server must not do'],
+  ['pprof', 'it profiles programs written in Go'],
+  ['proxyproto', LATER],
+  ['quic', TRANSPORT],
+  ['root', LATER],
+  ['route53', CLOUD],
+  ['shed', LATER],
+  ['sign', SIGNING],
+  ['timeouts', LATER],
+  ['tls', TRANSPORT],
+  ['trace', LATER],
+  ['tsig', SIGNING],
+  ['view', LATER],
+]);
