@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { type DnsServer, startDns } from '../../src/index.ts';
+import { checkCorefile, type DnsServer, startDns } from '../../src/index.ts';
 import { FLAG, TYPE } from '../../src/wire/index.ts';
 import { ask, exchangeUdp, question, short } from '../support/dig.ts';
 import { FakeApi } from '../support/fake-api.ts';
@@ -81,5 +81,17 @@ describe('what hurts users of cluster DNS', () => {
     expect(await response.text()).toContain(
       'coredns_kubernetes_dns_programming_duration_seconds_count{service_kind="headless_with_selector"} 1\n',
     );
+  });
+});
+
+describe('options that CoreDNS has no more', () => {
+  it.each([
+    ['resyncperiod 5m', 'changes are watched'],
+    ['upstream', 'resolved by the server itself'],
+    ['transfer to *', 'use the plugin transfer'],
+  ])('%s is refused, with what to do instead', (line, hint) => {
+    const [found] = checkCorefile(`. {\n kubernetes cluster.local {\n  ${line}\n }\n}`);
+    expect(found?.message).toContain(`Corefile:3 - Error during parsing: unknown property '${line.split(' ')[0]}'`);
+    expect(found?.hint).toContain(hint);
   });
 });
