@@ -61,7 +61,8 @@ function traps(blocks: readonly ServerBlock[], warn: (position: Position, messag
     }
     const kubernetes = block.directives.get('kubernetes') ?? [];
     const verified = kubernetes.find((token, i) => token.text === 'verified' && kubernetes[i - 1]?.text === 'pods');
-    if (verified !== undefined)
+    // Who asks for search paths of pods has asked for the pods.
+    if (verified !== undefined && !block.directives.has('autopath'))
       warn(verified, 'plugin/kubernetes: pods verified keeps every pod of the cluster in memory');
   }
 }

@@ -353,7 +353,7 @@ export class AddressBook implements AddressAuthority {
     if (change === 'sticky') this.#sticky.settle(() => this.#lending.settle([...(this.#ipam?.holds().keys() ?? [])]));
     if (change === 'blocks') {
       this.#publisher.touchBlock(key);
-      this.#settle();
+      if (this.#keeper.blocks().get(key) === this.#options.nodeName) this.#settle();
     }
     if (change === 'pods' || change === 'pools') this.#prepareSoon();
   }

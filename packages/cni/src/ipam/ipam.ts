@@ -83,11 +83,13 @@ export class Ipam {
   readonly #holds: Journal<string>;
   readonly #listeners = new Set<(addresses: readonly string[]) => void>();
   readonly #now: () => number;
+  readonly #log: Logger;
   /** What the journal said when it was opened. */
   readonly found: JournalContents<Allocation>;
 
   constructor(options: IpamOptions) {
     this.#now = options.now ?? Date.now;
+    this.#log = options.log;
     const reuseDelayMs = options.reuseDelayMs ?? 30_000;
     this.#pool = new AddressPool({ reuseDelayMs });
     const path = join(options.stateDir, 'allocations.journal');
@@ -244,7 +246,14 @@ export class Ipam {
   }
 
   #changed(addresses: readonly string[]): void {
-    for (const listener of this.#listeners) listener(addresses);
+    for (const listener of this.#listeners) {
+      try {
+        listener(addresses);
+      } catch (error) {
+        // What is set aside is set aside, whatever others make of it.
+        this.#log.error('cannot follow a change of addresses', { addresses, error });
+      }
+    }
   }
 
   #store(allocation: Allocation): void {

@@ -34,7 +34,9 @@ export class Bed {
     });
   }
 
-  static async open(options: { readonly install?: boolean; readonly reuseDelayMs?: number } = {}): Promise<Bed> {
+  static async open(
+    options: { readonly install?: boolean } & Pick<CniServerOptions, 'reuseDelayMs' | 'addresses'> = {},
+  ): Promise<Bed> {
     const dir = mkdtempSync(join(tmpdir(), 'weft-cni-'));
     mkdirSync(join(dir, 'net.d'));
     const node = NetNs.create(join(dir, 'node'));

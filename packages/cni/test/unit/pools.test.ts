@@ -304,6 +304,19 @@ describe('holds on disk', () => {
   });
   afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
+  it('do not undo an allocation when somebody cannot follow it', () => {
+    const ipam = new Ipam({ stateDir: dir, stamp: { boot: 'b', netns: '1' }, log: silentLogger });
+    ipam.onChange(() => {
+      throw new Error('the disk is full');
+    });
+    const request = { network: 'n', ifname: 'eth0', kind: 'address' } as const;
+    const sets = [{ family: 4 as const, ranges: rangesOfBlock(prefix('10.0.0.0/31')) }];
+    const first = ipam.reserveFrom({ ...request, containerId: 'a' }, [{ sets }]).allocation.addresses;
+    const second = ipam.reserveFrom({ ...request, containerId: 'b' }, [{ sets }]).allocation.addresses;
+    expect([...first, ...second].sort()).toEqual(['10.0.0.0', '10.0.0.1']);
+    ipam.close();
+  });
+
   it('survive a crash, and end when they are ended', () => {
     const open = (): Ipam => new Ipam({ stateDir: dir, stamp: { boot: 'b', netns: '1' }, log: silentLogger });
     const set = setOfAddress(ip('10.0.0.4'));

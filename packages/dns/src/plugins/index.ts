@@ -2,17 +2,20 @@ import type { Plugin } from '../server/plugin.ts';
 import { acl } from './acl/index.ts';
 import { any } from './any/index.ts';
 import { auto } from './auto/index.ts';
+import { autopath } from './autopath/index.ts';
 import { bind } from './bind/index.ts';
 import { bufsize } from './bufsize/index.ts';
 import { cache } from './cache/setup.ts';
 import { cancel } from './cancel/index.ts';
 import { chaos } from './chaos/index.ts';
+import { dns64 } from './dns64/index.ts';
 import { errors } from './errors/index.ts';
 import { file } from './file/index.ts';
 import { forward } from './forward/setup.ts';
 import { header } from './header/index.ts';
 import { health } from './health/index.ts';
 import { hosts } from './hosts/index.ts';
+import { k8sExternal } from './k8s_external/index.ts';
 import { kubernetes } from './kubernetes/setup.ts';
 import { loadbalance } from './loadbalance/index.ts';
 import { local } from './local/index.ts';
@@ -24,7 +27,9 @@ import { prometheus } from './prometheus/index.ts';
 import { ready } from './ready/index.ts';
 import { reload } from './reload/index.ts';
 import { rewrite } from './rewrite/index.ts';
+import { secondary } from './secondary/index.ts';
 import { template } from './template/index.ts';
+import { transfer } from './transfer/index.ts';
 import { whoami } from './whoami/index.ts';
 
 /**
@@ -51,17 +56,20 @@ export const PLUGINS: ReadonlyMap<string, Plugin> = new Map(
     acl,
     any,
     auto,
+    autopath,
     bind,
     bufsize,
     cache,
     cancel,
     chaos,
+    dns64,
     errors,
     file,
     forward,
     header,
     health,
     hosts,
+    k8sExternal,
     kubernetes,
     loadbalance,
     local,
@@ -73,7 +81,9 @@ export const PLUGINS: ReadonlyMap<string, Plugin> = new Map(
     ready,
     reload,
     rewrite,
+    secondary,
     template,
+    transfer,
     whoami,
   ].map((plugin) => [plugin.name, plugin]),
 );

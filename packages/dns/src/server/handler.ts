@@ -45,6 +45,29 @@ export interface TransferSource {
   onChange(listener: (origin: NameKey) => void): () => void;
 }
 
+/** A Service as `k8s_external` sees it. */
+export interface ExternalService {
+  /** Addresses outside of the cluster, and names of load balancers. */
+  readonly addresses: readonly string[];
+  readonly ports: readonly { readonly name: string; readonly protocol: string; readonly port: number }[];
+  readonly headless: boolean;
+  /** Ready endpoints, of one port or of all. */
+  endpoints(port?: string, protocol?: string): { readonly host: string; readonly port: number }[];
+  /** The endpoint of this label, given as it stands in a NameKey. */
+  endpoint(label: NameKey): { readonly host: string; readonly port: number }[];
+}
+
+/** Services and their addresses outside of the cluster. */
+export interface ExternalSource {
+  /** Is there a namespace of this label? */
+  namespace(label: NameKey): boolean;
+  /** The Service of these two labels, as they stand in a NameKey. */
+  service(labels: NameKey): ExternalService | undefined;
+  /** Seconds since the epoch of the last change. */
+  serial(): number;
+  ready(): boolean;
+}
+
 /** One plugin of a server block at work. */
 export interface Handler {
   readonly name: string;
@@ -66,6 +89,9 @@ export interface Handler {
   adjust?(query: Query, reply: Reply): Reply;
   readonly source?: NameSource;
   readonly transfers?: TransferSource;
+  readonly external?: ExternalSource;
+  /** Search domains of the client that asks, for `autopath`; undefined when it is not known. */
+  searchPath?(request: Request): readonly string[] | undefined;
   /** The API objects behind the answers to a name. */
   explain?(key: NameKey): readonly Provenance[];
   /** Tells the plugin which ones come after it, once, when the chain is made. */
@@ -81,7 +107,10 @@ export function chain(handlers: readonly Handler[], end: Serve = endOfChain): Se
 }
 
 /** Continues with an outcome, without a promise when it is there already. */
-export function andThen<T>(outcome: Outcome | Promise<Outcome>, continuation: (outcome: Outcome) => T): T | Promise<T> {
+export function andThen<T>(
+  outcome: Outcome | Promise<Outcome>,
+  continuation: (outcome: Outcome) => T | Promise<T>,
+): T | Promise<T> {
   return outcome instanceof Promise ? outcome.then(continuation) : continuation(outcome);
 }
 

@@ -210,7 +210,6 @@ export class Listener {
   /** Queries of one connection, answered in the order in which their answers are ready (RFC 7766 section 6.2.1.1). */
   #serveConnection(connection: Socket): void {
     this.#connections.add(connection);
-    const context = packetContext('tcp', connection.remoteAddress ?? '', connection.remotePort ?? 0);
     let buffer: Buffer = Buffer.alloc(0);
     let inFlight = 0;
     let paused = false;
@@ -222,6 +221,14 @@ export class Listener {
       connection.write(length);
       connection.write(bytes);
       connection.uncork();
+    };
+    const context: PacketContext = {
+      ...packetContext('tcp', connection.remoteAddress ?? '', connection.remotePort ?? 0),
+      send: async (message) => {
+        send(message);
+        if (connection.writableLength > MAX_UNREAD) await drained(connection);
+        if (connection.destroyed) throw new Error('the client has left');
+      },
     };
     const busy = (): boolean => inFlight >= MAX_IN_FLIGHT || connection.writableLength > MAX_UNREAD;
     const settled = (bytes: Buffer | undefined): void => {
@@ -263,6 +270,19 @@ export class Listener {
     connection.on('error', () => connection.destroy());
     connection.on('close', () => this.#connections.delete(connection));
   }
+}
+
+/** Resolves when everything that was written has been taken, or can be no more. */
+function drained(connection: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      connection.off('drain', done);
+      connection.off('close', done);
+      resolve();
+    };
+    connection.on('drain', done);
+    connection.on('close', done);
+  });
 }
 
 function ignore(): void {

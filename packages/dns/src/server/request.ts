@@ -9,6 +9,11 @@ export interface PacketContext {
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly family: 4 | 6;
+  /**
+   * Sends a message ahead of the answer, on connections only: zone transfers take many. Resolves when the client has read
+   * enough to get more. Rejects when the client has left.
+   */
+  readonly send?: (message: Buffer) => Promise<void>;
 }
 
 /** Context of look-ups that the server makes for itself: a CNAME's target, a prefetch. */

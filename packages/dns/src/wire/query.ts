@@ -1,5 +1,7 @@
 import { FLAG, OPCODE, RCODE, TYPE } from './constants.ts';
+import { decodeMessage } from './message.ts';
 import { MAX_NAME, type NameKey } from './name.ts';
+import { soaOf } from './rdata.ts';
 
 /** The EDNS(0) pseudo-record of a query (RFC 6891). */
 interface Edns {
@@ -27,6 +29,8 @@ export interface Query {
   readonly type: number;
   readonly class: number;
   readonly edns: Edns | undefined;
+  /** Serial of the zone that the client has; only of IXFR queries (RFC 1995). */
+  readonly serial?: number | undefined;
 }
 
 /** What to do with a packet that is not a query to be answered by the chain. */
@@ -142,16 +146,27 @@ export function parseQuery(packet: Uint8Array): Query | Rejected {
   for (let i = 12; i < at; i++) qname[i - 12] = packet[i] as number;
   const edns = additional + before === 0 ? undefined : parseEdns(packet, at + 4, before + additional);
   if (edns === false) return header(packet, RCODE.FORMERR);
+  const type = ((packet[at] as number) << 8) | (packet[at + 1] as number);
   return {
     id: ((packet[0] as number) << 8) | (packet[1] as number),
     flags,
     qname,
     key: lowered.latin1Slice(0, at - 12),
     labels,
-    type: ((packet[at] as number) << 8) | (packet[at + 1] as number),
+    type,
     class: ((packet[at + 2] as number) << 8) | (packet[at + 3] as number),
     edns,
+    ...(type === TYPE.IXFR ? { serial: clientSerial(packet) } : {}),
   };
+}
+
+function clientSerial(packet: Uint8Array): number | undefined {
+  try {
+    const soa = decodeMessage(packet).authority[0];
+    return soa === undefined ? undefined : soaOf(soa)?.serial;
+  } catch {
+    return undefined;
+  }
 }
 
 export function isRejected(value: Query | Rejected): value is Rejected {

@@ -26,7 +26,7 @@ describe('plugins', () => {
     });
 
     it('lists every property as the parser knows it', () => {
-      const listed = [...text.matchAll(/^- `([a-z_]+)(?: [^`]*)?`: .*$/gm)].map(([line]) => line);
+      const listed = [...text.matchAll(/^- `([a-z0-9_]+)(?: [^`]*)?`: .*$/gm)].map(([line]) => line);
       const known = Object.entries(options ?? {}).map(
         ([key, { syntax, doc }]) => `- \`${`${key} ${syntax}`.trim()}\`: ${doc}`,
       );

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { parseIp } from '@weft/net';
 import { parsingError } from '../../corefile/error.ts';
 import type { Token } from '../../corefile/lexer.ts';
 import type { Target } from '../../client/channel.ts';
+import { targetOf } from '../../client/targets.ts';
 
 /** Servers that one TO of `forward` stands for: one address, or those of a file like resolv.conf. */
 export function targetsOf(token: Token): Target[] {
@@ -14,22 +14,13 @@ export function targetsOf(token: Token): Target[] {
   const text = token.text.slice(scheme?.[0].length ?? 0);
   const at = transport === 'tls' ? text.lastIndexOf('%') : -1;
   const serverName = at < 0 ? undefined : text.slice(at + 1);
-  const address = addressOf(at < 0 ? text : text.slice(0, at), transport === 'tls' ? 853 : 53);
+  const address = targetOf(at < 0 ? text : text.slice(0, at), transport === 'tls' ? 853 : 53);
   if (address !== undefined) {
     return [
       transport === 'tls' ? { ...address, tls: serverName === undefined ? {} : { servername: serverName } } : address,
     ];
   }
   return fromFile(token, text).map((server) => (transport === 'tls' ? { ...server, port: 853, tls: {} } : server));
-}
-
-function addressOf(text: string, defaultPort: number): Target | undefined {
-  const bracketed = /^\[([^\]]+)\](?::([0-9]+))?$/.exec(text);
-  const plain = /^([0-9.]+):([0-9]+)$/.exec(text);
-  const host = bracketed?.[1] ?? plain?.[1] ?? text;
-  const port = Number(bracketed?.[2] ?? plain?.[2] ?? defaultPort);
-  if (parseIp(host.split('%')[0] as string) === undefined || port < 1 || port > 65535) return undefined;
-  return { host, port };
 }
 
 function fromFile(token: Token, path: string): Target[] {
@@ -43,7 +34,7 @@ function fromFile(token: Token, path: string): Target[] {
   for (const line of text.split('\n')) {
     const words = line.trim().split(/\s+/);
     if (words[0] !== 'nameserver' || words[1] === undefined) continue;
-    const target = addressOf(words[1], 53);
+    const target = targetOf(words[1], 53);
     if (target !== undefined) servers.push(target);
   }
   if (servers.length === 0)

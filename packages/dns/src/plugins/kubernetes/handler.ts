@@ -3,6 +3,8 @@ import {
   andThen,
   authoritative,
   failure,
+  type ExternalService,
+  type ExternalSource,
   type Handler,
   type NameSource,
   type Outcome,
@@ -14,6 +16,7 @@ import { ZoneMap, ZoneSet } from '../../server/zoneset.ts';
 import {
   concat,
   keyFromText,
+  keyToText,
   labelOffsets,
   type NameKey,
   nameFromText,
@@ -27,7 +30,7 @@ import {
 } from '../../wire/index.ts';
 import { reverseAddress } from '../../wire/reverse.ts';
 import { followAlias } from './alias.ts';
-import { relativeName, type ServiceAnswers, srvData } from './compile.ts';
+import { type NameAnswers, relativeName, type ServiceAnswers, srvData } from './compile.ts';
 import { nameServers } from './nameservers.ts';
 import { addressOf, endsWith, once, soaRecord } from './records.ts';
 import { type Found, type Lookup, NODATA, NXDOMAIN, type PodName } from './table.ts';
@@ -86,6 +89,16 @@ export class KubernetesHandler implements Handler {
   readonly source: NameSource = {
     names: (changed) => this.#serviceNames(changed as ServiceAnswers | string | undefined),
     onChange: (listener) => this.view?.table.onChange(listener) ?? (() => {}),
+  };
+
+  readonly external: ExternalSource = {
+    namespace: (label) => this.view?.table.hasNamespace(label) ?? false,
+    service: (labels) => {
+      const found = this.view?.table.service(labels);
+      return found === undefined ? undefined : externalService(found);
+    },
+    serial: () => this.view?.table.serial ?? 0,
+    ready: () => this.view?.ready ?? false,
   };
 
   constructor(options: KubernetesOptions) {
@@ -158,6 +171,17 @@ export class KubernetesHandler implements Handler {
       default:
     }
     return this.#lookup(query.key, query.labels, end) === NXDOMAIN ? this.#missing(asked) : this.#nodata(asked);
+  }
+
+  /** What kubelet writes into the resolv.conf of the pod that asks. */
+  searchPath(request: Request): string[] | undefined {
+    const { key, labels } = request.query;
+    const match = this.#zones.match(key, labels);
+    const namespace = this.view?.namespaceOf(request.context.remoteAddress);
+    if (match === undefined || namespace === undefined) return undefined;
+    const zone = keyToText(match.value.key);
+    const below = zone === '.' ? 'svc.' : `svc.${zone}`;
+    return [`${namespace}.${below}`, below, zone];
   }
 
   *#serviceNames(changed: ServiceAnswers | string | undefined): IterableIterator<Uint8Array> {
@@ -338,4 +362,21 @@ export class KubernetesHandler implements Handler {
     }
     return reply;
   }
+}
+
+function externalService(answers: ServiceAnswers): ExternalService {
+  const items = (found: NameAnswers | undefined): { host: string; port: number }[] => {
+    const out: { host: string; port: number }[] = [];
+    found?.each((host, port) => void out.push({ host, port }));
+    return out;
+  };
+  const { external, ports, kind } = answers.service;
+  return {
+    addresses: external,
+    ports,
+    headless: kind === 'headless',
+    endpoints: (port, protocol) =>
+      items(port === undefined || protocol === undefined ? answers.own : answers.port(port, protocol)),
+    endpoint: (label) => items(answers.endpoint(label)),
+  };
 }

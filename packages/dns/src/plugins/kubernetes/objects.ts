@@ -16,6 +16,8 @@ export interface SlimService {
   readonly ips: readonly string[];
   readonly ports: readonly SlimPort[];
   readonly externalName: string;
+  /** Addresses outside of the cluster: those of the load balancer, or its names, and `externalIPs`. */
+  readonly external: readonly string[];
 }
 
 /** What DNS needs of a ready endpoint. */
@@ -103,7 +105,16 @@ export function slimService(service: Service): SlimService {
     ips: headless ? [] : ips,
     ports: slimPorts(spec.ports),
     externalName: spec.externalName ?? '',
+    external: externalAddresses(service),
   };
+}
+
+const NO_ADDRESSES: readonly string[] = [];
+
+function externalAddresses({ spec, status }: Service): readonly string[] {
+  const ingress = (status?.loadBalancer?.ingress ?? []).map(({ ip, hostname }) => ip || hostname || '');
+  const all = [...(spec.externalIPs ?? []), ...ingress].filter((address) => address !== '');
+  return all.length === 0 ? NO_ADDRESSES : all;
 }
 
 /** Undefined for a slice that belongs to no Service. */

@@ -117,6 +117,16 @@ export class AnswerTable {
     if (changed !== undefined) this.#tell(changed);
   }
 
+  /** The Service of these two labels, when its namespace exists. */
+  service(key: NameKey): ServiceAnswers | undefined {
+    const served = this.#services.get(key);
+    return served?.namespace.exists === true ? served.answers : undefined;
+  }
+
+  hasNamespace(label: NameKey): boolean {
+    return this.#namespaces.get(label)?.exists === true;
+  }
+
   /** Looks a name up; `end` is where its zone starts in `key`. */
   lookup(key: NameKey, labels: readonly number[], end: number): Lookup {
     let count = labels.length;

@@ -82,6 +82,11 @@ export class ClusterView implements Subsystem<Value> {
     return this.#informers?.pods?.byIndex('ip', ip).some((pod) => pod.namespace === namespace) ?? false;
   }
 
+  /** Namespace of the pod with this address. Only known when pods are watched. */
+  namespaceOf(ip: string): string | undefined {
+    return this.#informers?.pods?.byIndex('ip', canonical(ip))[0]?.namespace;
+  }
+
   compile(unit: string): Plan<Value> {
     const plan = new Map<string, Entry<Value>>();
     const informers = this.#informers;
