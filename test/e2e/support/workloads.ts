@@ -14,7 +14,7 @@ interface Json {
 /** The suite's own programs, for pods to mount. */
 export function programs(namespace = 'default'): object {
   const data = Object.fromEntries(
-    ['echo.mjs', 'load.mjs', 'udp-client.mjs'].map((name) => [
+    ['dns-load.mjs', 'echo.mjs', 'load.mjs', 'udp-client.mjs'].map((name) => [
       name,
       readFileSync(supportFile(`programs/${name}`), 'utf8'),
     ]),

@@ -217,6 +217,22 @@ export class PortmapTable {
     return this.#departure;
   }
 
+  /** Whether the kernel has all of a pod's elements, with what they lead to. Lists the maps: for CHECK, not for ADD. */
+  async has(pod: PodPorts): Promise<boolean> {
+    if (!(await this.exists())) return false;
+    const text = (bytes: Uint8Array | undefined): string => Buffer.from(bytes ?? []).toString('hex');
+    const present = new Set<string>();
+    const wanted = allElements(pod);
+    for (const set of new Set(wanted.map((item) => item.set))) {
+      for (const { key, data } of await this.#nft.listElements(set)) {
+        present.add(`${set.name} ${text(key)} ${text(data as Uint8Array | undefined)}`);
+      }
+    }
+    return wanted.every(({ set, element }) =>
+      present.has(`${set.name} ${text(element.key)} ${text(element.data as Uint8Array | undefined)}`),
+    );
+  }
+
   /** True when a table of our name is there, whoever left it. */
   async exists(): Promise<boolean> {
     return (await this.#nft.listTables(TABLE.family)).some((table) => table.name === TABLE.name);

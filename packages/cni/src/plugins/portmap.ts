@@ -97,8 +97,8 @@ export class PortmapPlugin implements Plugin {
     const present = new Set((record?.entries ?? []).map(slot));
     const missing = wanted.find((text) => !present.has(text));
     if (missing !== undefined) throw new CniError(CniCode.checkFailed, `host port ${missing} is not mapped`);
-    if (wanted.length > 0 && !(await this.#table.exists())) {
-      throw new CniError(CniCode.checkFailed, 'the nftables table of host ports is missing');
+    if (record !== undefined && wanted.length > 0 && !(await this.#table.has(record))) {
+      throw new CniError(CniCode.checkFailed, `the kernel's maps of host ports lack ${wanted.join(', ')}`);
     }
   }
 

@@ -92,12 +92,22 @@ function start(file: string, options: ExecOptions): Promise<Ended> {
       done();
       reject(error);
     });
+    const release = (): void => {
+      child.stdout.destroy();
+      child.stderr.destroy();
+    };
+    // When the time is up, what lies in the pipes is read first: a busy event loop may not have come to it.
+    const lookAgain = (): void => {
+      const before = size;
+      setImmediate(() =>
+        setImmediate(() => {
+          if (size === before) release();
+          else lookAgain();
+        }),
+      );
+    };
     child.on('exit', () => {
-      const release = (): void => {
-        child.stdout.destroy();
-        child.stderr.destroy();
-      };
-      if (killed === undefined) grace = setTimeout(release, PIPE_GRACE_MS);
+      if (killed === undefined) grace = setTimeout(lookAgain, PIPE_GRACE_MS);
       else release();
     });
     child.on('close', (status, signal) => {

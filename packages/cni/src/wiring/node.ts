@@ -37,10 +37,13 @@ export class NodeNetwork {
     if (/^\/proc\/(self|thread-self)\//.test(path)) {
       throw new CniError(CniCode.invalidNetns, `CNI_NETNS: ${path} means another process to the weft agent`);
     }
-    let ns: NetNs;
+    let ns: NetNs | undefined;
     try {
       ns = NetNs.open(path);
+      // Opening takes any file; only entering tells whether it is a network namespace.
+      ns.run(() => {});
     } catch (error) {
+      ns?.close();
       throw new CniError(CniCode.invalidNetns, `CNI_NETNS: ${errorMessage(error)}`, undefined, error);
     }
     const own = this.ns ?? NetNs.current();

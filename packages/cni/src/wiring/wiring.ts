@@ -98,6 +98,9 @@ export async function checkPodSide(pod: Rtnl, request: CheckRequest): Promise<{ 
   if (told.mac !== undefined && told.mac.toLowerCase() !== link.mac) {
     return fail(`interface ${request.ifname} has MAC address ${link.mac}, not ${told.mac}`);
   }
+  if (told.mtu !== undefined && told.mtu !== link.mtu) {
+    return fail(`interface ${request.ifname} has MTU ${link.mtu}, not ${told.mtu}`);
+  }
   const present = new Set((await pod.addresses.list({ index: link.index })).map((a) => a.address.split('/')[0]));
   for (const address of request.addresses) {
     if (!present.has(address)) return fail(`interface ${request.ifname} lacks address ${address}`);

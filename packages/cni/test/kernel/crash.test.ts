@@ -1,7 +1,7 @@
-import { appendFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { mount, umount2 } from '@weft/kernel';
+import { mount, NetNs, umount2 } from '@weft/kernel';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CniRuntime, installPlugins } from '../../src/index.ts';
 import { Bed, ipj, pings, sh } from './bed.ts';
@@ -187,6 +187,43 @@ describe('a full disk', () => {
       await agent.kill();
       umount2(state);
     }
+  });
+});
+
+describe('a reboot', () => {
+  it('is known by the boot id: nothing of the life before is held, and DEL of its pods succeeds', async () => {
+    const pod = bed.pod();
+    const mapped = { capabilityArgs: { portMappings: [{ hostPort: 8080, containerPort: 80 }] } };
+    await bed.runtime.add(bed.list(), { ...pod, ...mapped });
+    await agent.kill();
+    // What a reboot takes away: namespaces, links and tables.
+    NetNs.remove(pod.netns);
+    await expect.poll(veths, { timeout: 10_000 }).toEqual([]);
+    sh(join(bed.dir, 'node'), 'nft', 'delete', 'table', 'inet', 'weft-portmap');
+    for (const name of ['allocations.journal', 'hostports.journal']) {
+      const file = join(bed.dir, 'state', name);
+      writeFileSync(file, readFileSync(file, 'utf8').replace(/"boot":"[^"]*"/, '"boot":"another"'));
+    }
+    await agent.start();
+    await expectConsistent([]);
+    expect(sh(join(bed.dir, 'node'), 'nft', 'list', 'tables')).not.toContain('weft-portmap');
+    await bed.runtime.del(bed.list(), pod);
+    const next = bed.pod();
+    const result = await bed.runtime.add(bed.list(), { ...next, ...mapped });
+    expect(result.ips?.[0]?.address).toBe('10.244.1.2/32');
+    await expectConsistent([next]);
+  });
+});
+
+describe('a runtime that lost its state', () => {
+  it('can still remove what it remembers, and the rest goes by the list of sandboxes', async () => {
+    const [a, b, c] = [bed.pod(), bed.pod(), bed.pod()];
+    for (const pod of [a, b, c]) await bed.runtime.add(bed.list(), pod);
+    rmSync(join(bed.dir, 'cache'), { recursive: true });
+    await bed.runtime.del(bed.list(), a);
+    await expectConsistent([b, c]);
+    await agent.ask([{ containerId: c.containerId, ifname: '' }]);
+    await expectConsistent([c]);
   });
 });
 

@@ -83,6 +83,17 @@ describe('host ports', () => {
     expect(sh(node, 'nft', 'list', 'map', 'inet', 'weft-portmap', 'any4')).not.toContain('8080');
   });
 
+  it('are compared with the kernel by CHECK', async () => {
+    const pod = { ...bed.pod(), ...ports(mapping(8080)) };
+    await bed.runtime.add(bed.list(), pod);
+    await bed.runtime.check(bed.list(), pod);
+    sh(node, 'nft', 'delete', 'element', 'inet', 'weft-portmap', 'any4', '{ tcp . 8080 }');
+    await expect(bed.runtime.check(bed.list(), pod)).rejects.toMatchObject({
+      cniCode: 101,
+      message: expect.stringContaining('maps of host ports lack 0.0.0.0:8080/tcp'),
+    });
+  });
+
   it('keep pods away from what listens on 127.0.0.1 of the node', async () => {
     const pod = bed.pod();
     await bed.runtime.add(bed.list(), { ...pod, ...ports(mapping(8080)) });

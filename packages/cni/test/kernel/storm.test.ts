@@ -66,7 +66,7 @@ class Storm {
   async worker(): Promise<void> {
     while (!this.#over) {
       const pods = [...this.living];
-      if (pods.length < MOST_PODS && this.#random() < 0.55) await this.#add();
+      if (pods.length < MOST_PODS && this.#random() < 0.7) await this.#add();
       else if (pods.length > 0) await this.#remove(pods[Math.floor(this.#random() * pods.length)] as Pod);
       else await sleep(1);
     }
@@ -86,6 +86,8 @@ class Storm {
       this.refused += 1;
       await this.#del(list, attachment);
       NetNs.remove(attachment.netns);
+      // A runtime does not try again at once either.
+      await sleep(15);
     }
   }
 

@@ -74,6 +74,9 @@ describe('the weft plugin, point to point', () => {
     const pod = bed.pod();
     await bed.runtime.add(bed.list(), pod);
     await bed.runtime.check(bed.list(), pod);
+    sh(pod.netns, 'ip', 'link', 'set', 'eth0', 'mtu', '1300');
+    await expect(bed.runtime.check(bed.list(), pod)).rejects.toThrow(/eth0 has MTU 1300, not 1450/);
+    sh(pod.netns, 'ip', 'link', 'set', 'eth0', 'mtu', '1450');
     sh(pod.netns, 'ip', 'route', 'del', 'default');
     await expect(bed.runtime.check(bed.list(), pod)).rejects.toThrow(/no route by its gateway/);
     sh(pod.netns, 'ip', 'addr', 'flush', 'dev', 'eth0');

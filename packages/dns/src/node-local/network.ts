@@ -90,9 +90,13 @@ export class NodeLocalNetwork {
     this.#nft = Nft.open(ns);
   }
 
-  /** Sets everything up and takes it over. */
-  async claim(failed: (what: SetupError, error: unknown) => void): Promise<void> {
+  /** Makes the link, or takes it over. From now on a server can listen; queries still take their usual way. */
+  async claimLink(failed: (what: SetupError, error: unknown) => void): Promise<void> {
     await this.#try('interface_add', failed, () => this.#setUpLink(true));
+  }
+
+  /** Brings queries here: only when a server listens. */
+  async claimRules(failed: (what: SetupError, error: unknown) => void): Promise<void> {
     await this.#try('iptables', failed, () => this.#setUpRules());
   }
 
@@ -104,16 +108,19 @@ export class NodeLocalNetwork {
     });
   }
 
-  /** Takes away what is still this instance's. */
-  async tearDown(): Promise<void> {
-    const { interfaceName, setupInterface, setupRules } = this.#options;
+  /** Takes the rules away when they are still this instance's: queries take their usual way again. */
+  async tearDownRules(): Promise<void> {
+    if (!this.#options.setupRules || (await this.#table())?.comment !== this.#owner) return;
+    const batch = new NftBatch();
+    batch.delTable({ family: FAMILY, name: TABLE });
+    await this.#nft.commit(batch);
+  }
+
+  /** Takes the link away when it is still this instance's; answers cannot leave from its addresses any more. */
+  async tearDownLink(): Promise<void> {
+    const { interfaceName, setupInterface } = this.#options;
     if (setupInterface && (await this.#rtnl.links.get(interfaceName))?.alias === this.#owner)
       await this.#rtnl.links.del(interfaceName, { missingOk: true });
-    if (setupRules && (await this.#table())?.comment === this.#owner) {
-      const batch = new NftBatch();
-      batch.delTable({ family: FAMILY, name: TABLE });
-      await this.#nft.commit(batch);
-    }
   }
 
   close(): void {

@@ -87,14 +87,17 @@ export class NodeLocal {
     return this.#syncing;
   }
 
-  /** Ends: what is this instance's goes first, so that queries take their usual way, then the server, which answers what it has taken. */
+  /** Ends: queries take their usual way again, or the newer instance's; what was taken is answered; the link goes last. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
     await this.#syncing?.catch(() => {});
-    if (!this.#options.skipTeardown) {
-      await this.#network.tearDown().catch((error: unknown) => this.#log.error('cannot tear down', { error }));
-    }
+    const tearDown = async (work: () => Promise<void>): Promise<void> => {
+      if (this.#options.skipTeardown) return;
+      await work().catch((error: unknown) => this.#log.error('cannot tear down', { error }));
+    };
+    await tearDown(() => this.#network.tearDownRules());
     await this.#server?.close({ lameduck: true });
+    await tearDown(() => this.#network.tearDownLink());
     await this.#hub.close();
     this.#network.close();
   }
@@ -102,7 +105,7 @@ export class NodeLocal {
   async #start(): Promise<void> {
     const { conf, port, syncInterval, metricsAddress } = this.#options;
     this.#writeCorefile();
-    await this.#network.claim(this.#failed);
+    await this.#network.claimLink(this.#failed);
     this.#server = await startDns({
       corefile: { path: conf },
       port,
@@ -111,6 +114,9 @@ export class NodeLocal {
       ...(this.#surroundings.metrics === undefined ? {} : { metrics: this.#surroundings.metrics }),
       ...(this.#surroundings.env === undefined ? {} : { env: this.#surroundings.env }),
     });
+    // Another instance that ended meanwhile may have taken the link with it, not knowing of this one yet.
+    await this.#network.claimLink(this.#failed);
+    await this.#network.claimRules(this.#failed);
     await this.#hub.serve(metricsAddress, '/metrics', (_, response) => {
       response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
       response.end(this.#ownMetrics.render());

@@ -15,16 +15,20 @@ it('is a dummy with the local addresses, goes to the instance that comes last, a
   const old = new NodeLocalNetwork(options, 'old', ns);
   const next = new NodeLocalNetwork(options, 'next', ns);
   try {
-    await old.claim(failed);
+    await old.claimLink(failed);
+    await old.claimRules(failed);
     expect(sh('ip', '-d', 'link', 'show', 'nodelocaldns')).toMatch(/\bdummy\b/);
     const addresses = sh('ip', '-o', 'addr', 'show', 'nodelocaldns');
     for (const address of ['169.254.20.10/32', '10.96.0.10/32', 'fd00::10/128']) expect(addresses).toContain(address);
-    await next.claim(failed);
+    await next.claimLink(failed);
+    await next.claimRules(failed);
     await old.audit(failed);
-    await old.tearDown();
+    await old.tearDownRules();
+    await old.tearDownLink();
     expect(sh('ip', '-o', 'link')).toContain('nodelocaldns');
     expect(sh('nft', 'list', 'tables')).toContain('weft-node-local-dns');
-    await next.tearDown();
+    await next.tearDownRules();
+    await next.tearDownLink();
     expect(sh('ip', '-o', 'link')).not.toContain('nodelocaldns');
     expect(sh('nft', 'list', 'tables')).not.toContain('weft-node-local-dns');
     expect(failures).toEqual([]);
