@@ -253,6 +253,35 @@ describe('rewrite', () => {
     ]);
   });
 
+  it.each([
+    ['edns0 local set 0xffee abc', '', 'ffee0003616263'],
+    ['edns0 local set 0xffee 0x0102', 'ffee000101', 'ffee00020102'],
+    ['edns0 local append 0xffee abc', 'ffee000101', 'ffee000101'],
+    ['edns0 local replace 0xffee abc', '', ''],
+    ['edns0 local replace 0xffee abc revert', 'ffee000101', 'ffee0003616263'],
+    ['edns0 local unset 0xffee', 'ffef0000ffee000101', 'ffef0000'],
+    ['edns0 local set 65518 {client_ip}', '', 'ffee00047f000001'],
+    ['edns0 local set 65518 {qtype}', '', 'ffee00020001'],
+    ['edns0 local set 65518 {protocol}', '', 'ffee0003756470'],
+    ['edns0 nsid set', '', '00030000'],
+    ['edns0 subnet set 20 64', '', '0008000700011400' + '7f0000'],
+    ['edns0 subnet unset', '0008000500012000' + '7f', ''],
+  ])('%s', async (rule, options, expected) => {
+    const seen: string[] = [];
+    const server = await new TestUpstream((query) => {
+      seen.push(Buffer.from(query.edns?.options ?? []).toString('hex'));
+      return address(1);
+    }).start();
+    running.push(() => server.stop());
+    const { port } = await serve(`.:0 {\n rewrite ${rule}\n forward . ${server.address}\n}`);
+    const edns = options === '' ? {} : { edns: { udpSize: 1232, options: Buffer.from(options, 'hex') } };
+    const message = await ask(port, 'a.org.', 'A', edns);
+    expect(texts(message)).toEqual(['a.org. 60 A 10.0.0.1']);
+    expect(seen).toEqual([expected]);
+    // Who sent no EDNS gets none.
+    expect(message.opt === undefined).toBe(options === '');
+  });
+
   it('goes on with continue, stops with stop, and undoes in reverse', async () => {
     const up = await upstream(() => address(1));
     const { port } = await serve(
@@ -285,7 +314,15 @@ describe('rewrite', () => {
     ['rcode a.org NXDOMAIN NOPE', "invalid rcode 'NOPE'"],
     ['answer name a b', 'response rewrites must begin with a name rule'],
     ['nothing a b', 'invalid rule type "nothing"'],
-    ['edns0 local set 0xffee abc', 'rewrite edns0 is not served here'],
+    ['cname exact a.org b.org', 'rewrite cname is not served here'],
+    ['edns0 local', 'too few arguments for an EDNS0 rule'],
+    ['edns0 local flip 1 a', 'invalid action: "flip"'],
+    ['edns0 local set 99999 a', 'invalid EDNS0 option code'],
+    ['edns0 local set 1 0xabc', 'invalid EDNS0 data'],
+    ['edns0 local set 1 {what}', 'unsupported variable name'],
+    ['edns0 local set 1', 'take 2 more arguments'],
+    ['edns0 subnet set 33 128', 'invalid subnet length "33"'],
+    ['edns0 cookie set', 'invalid rule type "cookie"'],
   ])('%s is refused', (rule, message) => {
     expect(checkCorefile(`. {\n rewrite ${rule}\n whoami\n}`)[0]?.message).toContain(message);
   });

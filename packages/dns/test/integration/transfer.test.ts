@@ -18,6 +18,8 @@ import {
   TYPE,
 } from '../../src/wire/index.ts';
 import { SecondaryZone } from '../../src/zone/secondary.ts';
+import { FakeApi } from '../support/fake-api.ts';
+import { namespace, service, slice } from '../support/objects.ts';
 import { ask, exchangeTcp, exchangeUdp, rrText, short } from '../support/dig.ts';
 
 const running: (() => Promise<void> | void)[] = [];
@@ -67,6 +69,33 @@ describe('transfer', () => {
     expect(decodeMessage(current as Buffer).answers.map(({ type }) => type)).toEqual([TYPE.SOA]);
     const [old] = await exchangeTcp(port, [query(0)]);
     expect(decodeMessage(old as Buffer).answers.length).toBeGreaterThan(100);
+  });
+
+  it('hands over the zone of the cluster', async () => {
+    const api = new FakeApi();
+    api.put('namespaces', namespace('default'));
+    const ports = [{ name: 'http', port: 80 }];
+    api.put('services', service('default/web', { clusterIPs: ['10.96.0.5', 'fd00::5'], ports }));
+    api.put('services', service('default/db'), service('default/out', { externalName: 'db.test' }));
+    api.put('services', service('gone/web', { clusterIPs: ['10.96.0.9'], ports }));
+    api.put('endpointslices', slice('default/db', [{ ip: '10.1.1.1', hostname: 'db-0' }], ports));
+    const text = 'cluster.local:0 {\n transfer {\n  to *\n }\n kubernetes\n}';
+    const dns = await startDns({ corefile: { text }, hosts: ['127.0.0.1'], kube: api });
+    running.push(() => dns.close());
+    const target = { host: '127.0.0.1', port: portOf(dns) };
+    const records = await fetchZone(target, nameFromText('cluster.local.'), new AbortController().signal);
+    const texts = records.map(rrText).filter((line) => line.includes('.svc.') || line.includes('TXT'));
+    expect(texts.sort()).toEqual([
+      '_http._tcp.db.default.svc.cluster.local. 5 SRV 0 100 80 db-0.db.default.svc.cluster.local.',
+      '_http._tcp.web.default.svc.cluster.local. 5 SRV 0 50 80 web.default.svc.cluster.local.',
+      'db-0.db.default.svc.cluster.local. 5 A 10.1.1.1',
+      'db.default.svc.cluster.local. 5 A 10.1.1.1',
+      'dns-version.cluster.local. 28800 TXT "1.1.0"',
+      'out.default.svc.cluster.local. 5 CNAME db.test.',
+      'web.default.svc.cluster.local. 5 A 10.96.0.5',
+      'web.default.svc.cluster.local. 5 AAAA fd00::5',
+    ]);
+    expect(records[0]?.type).toBe(TYPE.SOA);
   });
 
   it('refuses others, and names that are no zone', async () => {

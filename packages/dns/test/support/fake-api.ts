@@ -18,6 +18,14 @@ export class FakeApi implements KubeSource {
   /** While true, watches are accepted but say nothing: an API server that does not answer. */
   silent = false;
 
+  readonly #stops = new Set<() => void>();
+
+  /** Ends every watch, and accepts no more that say anything: the API server is gone. */
+  disconnect(): void {
+    this.silent = true;
+    for (const stop of this.#stops) stop();
+  }
+
   put(
     plural: string,
     ...objects: (Omit<KubeObject, 'metadata'> & { metadata: { name: string; namespace?: string } })[]
@@ -64,9 +72,11 @@ export class FakeApi implements KubeSource {
     return new Promise((resolve) => {
       const listener = onEvent as Listener;
       const stop = (): void => {
+        this.#stops.delete(stop);
         kind.watchers.delete(listener);
         resolve();
       };
+      this.#stops.add(stop);
       signal.addEventListener('abort', stop, { once: true });
       queueMicrotask(() => {
         if (signal.aborted || this.silent) return;

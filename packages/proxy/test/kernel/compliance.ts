@@ -9,7 +9,13 @@ const UDP_TARGET = [{ name: 'dns', port: 5353, protocol: 'UDP' as const }];
  * What a Service means, shown with real packets. Every data plane passes this one suite; it knows nothing of how any of
  * them works. Servers answer with their name and the source address they saw.
  */
-export function serviceCompliance(plane: string, can: Capabilities, make: PlaneFactory): void {
+export function serviceCompliance(
+  plane: string,
+  can: Capabilities,
+  make: PlaneFactory,
+  /** Changes that are made under load; fewer for planes that start a program for each. */
+  changes = 2000,
+): void {
   describe(`Services by ${plane}`, () => {
     let stage: Stage;
     let bench: Bench;
@@ -371,7 +377,7 @@ export function serviceCompliance(plane: string, can: Capabilities, make: PlaneF
         await stage.pod1.hammer('load', { dst: ip, port: 80 });
         await stage.pod2.hammer('load', { dst: ip, port: 80 });
         const steps = [[ep1, ep2], [ep2], [ep2, rep1], [rep1], [rep1, ep1, ep2], [ep1], [ep2, rep1, ep1]];
-        for (let i = 0; i < 2000; i++) await bench.endpoints(name, steps[i % steps.length] ?? []);
+        for (let i = 0; i < changes; i++) await bench.endpoints(name, steps[i % steps.length] ?? []);
         await bench.endpoints(name, [ep1]);
         expect(byName(await stage.ep2.ask({ dst: ip, port: 80, count: 50 }))).toEqual({ ep1: 50 });
         for (const host of [stage.pod1, stage.pod2]) {
@@ -387,7 +393,7 @@ export function serviceCompliance(plane: string, can: Capabilities, make: PlaneF
         await bench.service(name, spec);
         await bench.endpoints(name, [ep1, ep2]);
         await stage.pod1.hammer('load', { dst: ip, port: 80 });
-        for (let i = 0; i < 600; i++) {
+        for (let i = 0; i < Math.ceil(changes / 3); i++) {
           await bench.endpoints(name, [[ep1], [ep1, ep2, rep1], [rep1], [ep2, rep1]][i % 4] ?? []);
           if (i % 10 === 5) await bench.service(name, { clusterIP: ip });
           if (i % 10 === 9) await bench.service(name, spec);

@@ -14,7 +14,7 @@ function plane(variant: 'legacy' | 'nft'): PlaneFactory {
     });
 }
 
-serviceCompliance('iptables', new IptablesDataPlane({ tables: [] }).capabilities, plane('legacy'));
+serviceCompliance('iptables', new IptablesDataPlane({ tables: [] }).capabilities, plane('legacy'), 300);
 
 describe.each(['legacy', 'nft'] as const)('the tables of iptables-%s', (variant) => {
   let stage: Stage;

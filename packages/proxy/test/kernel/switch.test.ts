@@ -71,7 +71,7 @@ describe('changing the data plane', () => {
       const answers = await host.stopHammer(load);
       for (const answer of Object.keys(answers))
         expect(answer, `${load} ${JSON.stringify(answers)}`).toMatch(/^(ep1|ep2|remote) /);
-      expect(Object.values(answers).reduce((sum, n) => sum + n, 0)).toBeGreaterThan(100);
+      expect(Object.values(answers).reduce((sum, n) => sum + n, 0)).toBeGreaterThan(20);
     }
   });
 

@@ -155,6 +155,20 @@ export class ServiceAnswers {
     return this.#endpoints.get(key);
   }
 
+  /** All endpoints by their labels as in a NameKey. */
+  endpoints(): Iterable<[NameKey, NameAnswers]> {
+    this.#endpoints ??= this.#byLabel();
+    return this.#endpoints;
+  }
+
+  /** The ports that have SRV records of their own, each once. */
+  namedPorts(): { name: string; protocol: string }[] {
+    const named = this.#allPorts()
+      .flat()
+      .filter(({ name, port }) => name !== '' && port !== NO_PORT);
+    return [...new Map(named.map((port) => [`${port.name}/${port.protocol}`, port])).values()];
+  }
+
   /** Reverse records that this Service gives rise to. */
   reverse(): ReverseName[] {
     const { service } = this;

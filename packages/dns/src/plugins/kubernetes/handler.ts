@@ -10,6 +10,7 @@ import {
   type Outcome,
   type Reply,
   type Serve,
+  type TransferSource,
 } from '../../server/handler.ts';
 import type { Request } from '../../server/request.ts';
 import { ZoneMap, ZoneSet } from '../../server/zoneset.ts';
@@ -35,6 +36,7 @@ import { nameServers } from './nameservers.ts';
 import { addressOf, endsWith, once, soaRecord } from './records.ts';
 import { type Found, type Lookup, NODATA, NXDOMAIN, type PodName } from './table.ts';
 import type { ClusterView } from './view.ts';
+import { serviceRecords } from './zone.ts';
 
 export interface KubernetesOptions {
   readonly zones: readonly string[];
@@ -99,6 +101,13 @@ export class KubernetesHandler implements Handler {
     },
     serial: () => this.view?.table.serial ?? 0,
     ready: () => this.view?.ready ?? false,
+  };
+
+  /** Cluster zones change all the time: secondaries look at the serial, and are not told. */
+  readonly transfers: TransferSource = {
+    origins: () => this.#forward.map(nameKey),
+    zone: (origin) => this.#zoneOf(origin),
+    onChange: () => () => {},
   };
 
   constructor(options: KubernetesOptions) {
@@ -182,6 +191,28 @@ export class KubernetesHandler implements Handler {
     const zone = keyToText(match.value.key);
     const below = zone === '.' ? 'svc.' : `svc.${zone}`;
     return [`${namespace}.${below}`, below, zone];
+  }
+
+  #zoneOf(origin: NameKey): { soa: Rr; records: Iterable<Rr> } | undefined {
+    const { view } = this;
+    const zone = this.#forward.find((wire) => nameKey(wire) === origin);
+    if (zone === undefined || view?.ready !== true) return undefined;
+    const { ttl } = this.#options;
+    const soa = soaRecord(zone, ttl, view.table.serial);
+    const servers = nameServers(view.table.allServices(), this.#options.localAddresses(), zone);
+    const names = new Map(servers.map(({ name }) => [nameKey(name), name]));
+    const version = record(
+      concat([Buffer.from(VERSION_KEY, 'latin1'), zone]),
+      TYPE.TXT,
+      SCHEMA_TTL,
+      rdata.txt(SCHEMA_VERSION),
+    );
+    const head = [soa, ...[...names.values()].map((name) => record(zone, TYPE.NS, ttl, name)), version];
+    // Addresses of name servers that are Services come with the Services.
+    const glue = servers
+      .filter(({ name }) => nameKey(name).startsWith(NS_KEY))
+      .map(({ name, address }) => record(name, address.length === 4 ? TYPE.A : TYPE.AAAA, ttl, address));
+    return { soa, records: concatenated([head, glue, serviceRecords(view.table.resolvingServices(), zone, ttl)]) };
   }
 
   *#serviceNames(changed: ServiceAnswers | string | undefined): IterableIterator<Uint8Array> {
@@ -379,4 +410,8 @@ function externalService(answers: ServiceAnswers): ExternalService {
       items(port === undefined || protocol === undefined ? answers.own : answers.port(port, protocol)),
     endpoint: (label) => items(answers.endpoint(label)),
   };
+}
+
+function* concatenated(lists: readonly Iterable<Rr>[]): IterableIterator<Rr> {
+  for (const list of lists) yield* list;
 }

@@ -35,6 +35,8 @@ export interface SlimSlice {
   readonly service: string;
   readonly ports: readonly SlimPort[];
   readonly endpoints: readonly SlimEndpoint[];
+  /** When the change happened that made this state, in milliseconds since the epoch; 0 when not given. */
+  readonly triggered: number;
 }
 
 export interface SlimNamespace {
@@ -50,6 +52,7 @@ export interface SlimPod {
 /** Stands for "no ports": CoreDNS answers addresses for such objects and no SRV records. */
 export const NO_PORT = -1;
 
+const TRIGGER_TIME = 'endpoints.kubernetes.io/last-change-trigger-time';
 const SERVICE_NAME = 'kubernetes.io/service-name';
 const NO_PORTS: readonly SlimPort[] = [{ name: '', protocol: '', port: NO_PORT }];
 
@@ -136,6 +139,7 @@ export function slimSlice(slice: EndpointSlice): SlimSlice | undefined {
     service: sharedName(service),
     ports: slimPorts(slice.ports),
     endpoints,
+    triggered: Date.parse(slice.metadata.annotations?.[TRIGGER_TIME] ?? '') || 0,
   };
 }
 

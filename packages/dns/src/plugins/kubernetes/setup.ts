@@ -48,7 +48,14 @@ const schema = {
 
 type Options = OptionValues<typeof schema>;
 
-/** Options that CoreDNS had and that are errors now, and those that Weft does not have yet. */
+/** Options that CoreDNS once had: errors there too, with what to do instead. */
+const REMOVED: Readonly<Record<string, string>> = {
+  resyncperiod: 'remove the line: changes are watched, and nothing is listed again',
+  upstream: 'remove the line: names outside of the cluster are resolved by the server itself',
+  transfer: 'use the plugin transfer in the same server block',
+};
+
+/** Options that Weft does not have yet. */
 const LATER: Readonly<Record<string, string>> = {
   multicluster: 'multicluster zones are not served yet',
   zonal: 'zonal names are not served yet',
@@ -62,6 +69,8 @@ export const kubernetes: Plugin = {
     const directive = directives[0] as (typeof directives)[number];
     for (const line of directive.block ?? []) {
       const reason = LATER[line.name.text];
+      const instead = REMOVED[line.name.text];
+      if (instead !== undefined) throw parsingError(line.name, `unknown property '${line.name.text}'`, instead);
       if (reason !== undefined) throw parsingError(line.name, `${line.name.text}: ${reason}`, 'remove the line');
     }
     const options = parseOptions(schema, directive.block, context.warn);

@@ -64,6 +64,11 @@ export class AnswerTable {
     for (const { answers } of this.#services.values()) yield answers;
   }
 
+  /** The Services that resolve: those of namespaces that exist. */
+  *resolvingServices(): IterableIterator<ServiceAnswers> {
+    for (const { answers, namespace } of this.#services.values()) if (namespace.exists) yield answers;
+  }
+
   addNamespace(name: string): void {
     const state = this.#namespace(name);
     if (state !== undefined) state.exists = true;

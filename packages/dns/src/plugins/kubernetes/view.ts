@@ -1,6 +1,7 @@
 import { formatIp, parseIp } from '@weft/net';
 import type { Informer } from '@weft/kube';
 import { type Diff, type Entry, type Plan, PlanLoop, type Provenance, type Subsystem } from '@weft/plan';
+import type { HistogramVec } from '../../server/metrics.ts';
 import type { KubeAccess, Runtime } from '../../server/plugin.ts';
 import type { Rr } from '../../wire/index.ts';
 import { type CompileOptions, ServiceAnswers } from './compile.ts';
@@ -41,6 +42,9 @@ interface Informers {
   readonly pods: Informer<never, SlimPod> | undefined;
 }
 
+/** Seconds: from one millisecond to about nine minutes, doubling. */
+const LATENCY_BOUNDS = Array.from({ length: 20 }, (_, i) => 0.001 * 2 ** i);
+
 const POD_FIELDS = 'status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown';
 
 /** The cluster as DNS sees it: watch, compile, diff and apply, in this order, for one set of options. */
@@ -51,6 +55,7 @@ export class ClusterView implements Subsystem<Value> {
   readonly #runtime: Runtime;
   readonly #stop = new AbortController();
   readonly #loop: PlanLoop<Value>;
+  readonly #latency: HistogramVec;
   #informers: Informers | undefined;
   #ready = false;
   #closeClient: (() => void) | undefined;
@@ -61,6 +66,12 @@ export class ClusterView implements Subsystem<Value> {
     this.#options = options;
     this.#runtime = runtime;
     this.table = new AnswerTable(Math.floor(runtime.clock.now() / 1000));
+    this.#latency = runtime.metrics.histogram(
+      'coredns_kubernetes_dns_programming_duration_seconds',
+      'Histogram of the time (in seconds) it took to program a dns instance.',
+      ['service_kind'],
+      LATENCY_BOUNDS,
+    );
     this.#loop = new PlanLoop(this, { log: runtime.log, metrics: runtime.loopMetrics });
     this.#loop.hold();
     this.synced = this.#start();
@@ -115,6 +126,10 @@ export class ClusterView implements Subsystem<Value> {
     for (const { value } of diff.removed.values()) this.#replace(value, undefined);
     for (const { from, to } of diff.changed.values()) this.#replace(from.value, to.value);
     for (const { value } of diff.added.values()) this.#replace(undefined, value);
+    if (this.#ready) {
+      for (const { from, to } of diff.changed.values()) this.#observe(from.value, to.value);
+      for (const { value } of diff.added.values()) this.#observe(undefined, value);
+    }
     this.table.serial = Math.floor(this.#runtime.clock.now() / 1000);
     return Promise.resolve();
   }
@@ -141,6 +156,16 @@ export class ClusterView implements Subsystem<Value> {
       });
     }
     return out;
+  }
+
+  /** How long endpoints of headless Services took to be answered, as CoreDNS counts it. */
+  #observe(before: Value | undefined, after: Value): void {
+    if (after.kind !== 'service' || after.answers.service.kind !== 'headless') return;
+    const known = before?.kind === 'service' ? before.answers.slices : [];
+    for (const slice of after.answers.slices) {
+      if (slice.triggered === 0 || known.some((old) => old === slice)) continue;
+      this.#latency.cell('headless_with_selector').observe((this.#runtime.clock.now() - slice.triggered) / 1000);
+    }
   }
 
   #replace(before: Value | undefined, after: Value | undefined): void {

@@ -1,6 +1,7 @@
 import { parsingError } from '../../corefile/error.ts';
 import type { Token } from '../../corefile/lexer.ts';
 import type { Request } from '../../server/request.ts';
+import { edns0Rule } from './edns0.ts';
 import {
   CLASS,
   keyFromText,
@@ -113,8 +114,9 @@ export function readRule(words: readonly Token[]): Rule {
     case 'answer':
       throw parsingError(kind, 'response rewrites must begin with a name rule');
     case 'edns0':
+      return edns0Rule(mode ?? 'stop', kind, args);
     case 'cname':
-      throw parsingError(kind, `rewrite ${kind.text} is not served here`, 'name, type, class, ttl and rcode rules are');
+      throw parsingError(kind, 'rewrite cname is not served here', 'name, type, class, edns0, ttl and rcode rules are');
     default:
       throw parsingError(kind, `invalid rule type "${kind.text}"`);
   }
