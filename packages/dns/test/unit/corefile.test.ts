@@ -259,7 +259,10 @@ describe('checkCorefile', () => {
     ],
     [inBlock('health {\nlameduck soon\n}'), parsing(3, 'health', 'time: invalid duration "soon"')],
     [inBlock('loop x'), parsing(2, 'loop', "Wrong argument count or unexpected line ending after 'x'")],
-    [inBlock('route53 a'), "error Corefile:2 Corefile:2 - Error during parsing: plugin 'route53' is not served"],
+    [
+      inBlock('route53 a'),
+      "error Corefile:2 Corefile:2 - Error during parsing: plugin 'route53' is not served: it reads the API of one cloud provider, which a cluster DNS server does not need",
+    ],
     ['.:5399 .:5399 {\nwhoami\n}', 'error Corefile:1 cannot serve dns://.:5399 - it is already defined'],
     ['a:5399 {\nwhoami\n}\na:5399 {\nwhoami\n}', 'error Corefile:4 cannot serve dns://a.:5399 - it is already defined'],
     ['.:{$UNSET} {\nwhoami\n}', 'error Corefile:1 expecting data after last colon: ".:"'],
