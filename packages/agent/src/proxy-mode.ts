@@ -7,6 +7,9 @@ export const PROXY_MODE = 'weft.dev/proxy-mode';
 /** Annotation in which the agent says which one is in effect. */
 export const ACTIVE_PROXY_MODE = 'weft.dev/active-proxy-mode';
 
+/** Milliseconds until a change that has failed is tried again. */
+const AGAIN_MS = 30_000;
+
 const MODES: readonly string[] = ['nftables', 'iptables'] satisfies Mode[];
 
 export interface ProxyModeOptions {
@@ -28,6 +31,8 @@ export class ProxyModeFollower {
   #wanted: string | undefined;
   #told: string | undefined;
   #work: Promise<void> = Promise.resolve();
+  /** What was last said about: an Event for each is enough. */
+  #complained: string | undefined;
 
   constructor(options: ProxyModeOptions) {
     this.#options = options;
@@ -62,10 +67,19 @@ export class ProxyModeFollower {
     } catch (error) {
       log.error('cannot change the data plane of Services', { wanted, error });
       const message = `annotation ${PROXY_MODE}: ${errorMessage(error)}; ${before} stays in effect`;
-      events.event(about(node), 'Warning', 'ProxyModeNotChanged', message);
+      if (this.#complained !== message) events.event(about(node), 'Warning', 'ProxyModeNotChanged', message);
+      this.#complained = message;
+      if (MODES.includes(wanted)) this.#again(wanted, node);
     }
     await this.#removeOlder(node.metadata.annotations?.[ACTIVE_PROXY_MODE], before);
     await this.#tell(proxy.dataPlane.name);
+  }
+
+  /** What has failed for a reason of the moment may work later. */
+  #again(wanted: string, node: Node): void {
+    setTimeout(() => {
+      if (this.#wanted === wanted) this.#work = this.#work.then(() => this.#follow(wanted, node));
+    }, AGAIN_MS).unref();
   }
 
   /** What an earlier agent had in effect, when this one has begun with something else. */

@@ -45,4 +45,28 @@ describe('a manifest over the world', () => {
     expect(ignored).toEqual(['Pod x/p']);
     expect(world.services.get('default/web')).toBe(old);
   });
+
+  it('keeps ports of the node that the API server has chosen', () => {
+    const chosen = {
+      ...old,
+      spec: { ...old.spec, type: 'NodePort', ports: [{ name: 'a', port: 80, nodePort: 30080 }] },
+    } as Service;
+    const { world: next } = overlay({ ...world, services: new Map([['default/web', chosen]]) }, [
+      {
+        kind: 'Service',
+        metadata: { name: 'web' },
+        spec: {
+          type: 'NodePort',
+          ports: [
+            { name: 'a', port: 81 },
+            { name: 'b', port: 82 },
+          ],
+        },
+      } as never,
+    ]);
+    expect(next.services.get('default/web')?.spec.ports).toEqual([
+      { name: 'a', port: 81, nodePort: 30080 },
+      { name: 'b', port: 82 },
+    ]);
+  });
 });

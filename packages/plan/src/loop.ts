@@ -70,6 +70,7 @@ export class PlanLoop<V> {
   readonly #keysOfUnit = new CompactMap<string | readonly string[]>();
   readonly #dirty = new Set<string>();
   readonly #idleWaiters: (() => void)[] = [];
+  #triedWaiters: { runs: number; readonly resolve: () => void }[] = [];
   readonly #duration: Histogram;
   readonly #applies: Counter;
   readonly #failures: Counter;
@@ -149,6 +150,13 @@ export class PlanLoop<V> {
     return new Promise((resolve) => this.#idleWaiters.push(resolve));
   }
 
+  /** Resolves when everything touched so far has been tried once, whether it is in effect or has failed. */
+  tried(): Promise<void> {
+    if (this.#stopped || (this.#dirty.size === 0 && this.#running === undefined)) return Promise.resolve();
+    // What runs now has begun without it.
+    return new Promise((resolve) => this.#triedWaiters.push({ runs: this.#running === undefined ? 1 : 2, resolve }));
+  }
+
   /** Does `work` between two applies: none runs when it starts, and none starts before it has ended. */
   async between<T>(work: () => Promise<T>): Promise<T> {
     while (this.#running !== undefined) await this.#running;
@@ -192,6 +200,7 @@ export class PlanLoop<V> {
     if (this.#immediate !== undefined) clearImmediate(this.#immediate);
     clearInterval(this.#auditTimer);
     await this.#running;
+    this.#wakeTried();
     this.#wake();
   }
 
@@ -213,6 +222,7 @@ export class PlanLoop<V> {
   #exclusively(work: () => Promise<void>): Promise<void> {
     this.#running = work().finally(() => {
       this.#running = undefined;
+      this.#wakeTried();
       if (this.#dirty.size > 0) this.#schedule(0);
       else this.#wake();
     });
@@ -300,6 +310,16 @@ export class PlanLoop<V> {
     const [first, ...rest] = plan.keys();
     if (first === undefined) this.#keysOfUnit.delete(unit);
     else this.#keysOfUnit.set(unit, rest.length === 0 ? first : [first, ...rest]);
+  }
+
+  #wakeTried(): void {
+    const idle = this.#dirty.size === 0 || this.#stopped;
+    this.#triedWaiters = this.#triedWaiters.filter((waiter) => {
+      waiter.runs -= 1;
+      if (waiter.runs > 0 && !idle) return true;
+      waiter.resolve();
+      return false;
+    });
   }
 
   #wake(): void {

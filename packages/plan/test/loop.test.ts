@@ -36,6 +36,30 @@ const env = () => ({ log: silentLogger, metrics: new Metrics() });
 describe('PlanLoop', () => {
   afterEach(() => vi.useRealTimers());
 
+  it('says when all was tried, also where something fails for ever', async () => {
+    const f = fixture();
+    const subsystem: Subsystem<number> = {
+      ...f.subsystem,
+      apply: (diff) =>
+        [...diff.added.keys()].some((k) => k.startsWith('refused'))
+          ? Promise.reject(new Error('no'))
+          : f.subsystem.apply(diff),
+    };
+    const loop = new PlanLoop(subsystem, { ...env(), backoffMs: { first: 1, max: 1 } });
+    for (const unit of ['a', 'refused', 'b']) {
+      f.desired.set(unit, { x: 1 });
+      loop.touch(unit);
+    }
+    await loop.tried();
+    expect([...f.world.keys()].sort()).toEqual(['a/x', 'b/x']);
+    f.desired.set('c', { x: 1 });
+    loop.touch('c');
+    await loop.tried();
+    expect(f.world.get('c/x')).toBe(1);
+    await loop.stop();
+    await loop.tried();
+  });
+
   it('applies many touches of one turn as one transaction', async () => {
     const f = fixture();
     const loop = new PlanLoop(f.subsystem, env());

@@ -46,6 +46,8 @@ export interface ServiceProxyOptions extends TableOptions {
   readonly metrics?: Metrics;
   /** Milliseconds between audits; default 5 minutes, 0 for none. */
   readonly auditMs?: number;
+  /** Shortest time between the starts of two changes of the kernel, ms. Default 0. */
+  readonly minSyncMs?: number;
   /** Something about a Service that its owner should know, as an Event. */
   readonly event?: ProxyEvent;
 }
@@ -57,6 +59,8 @@ export type ProxyEvent = (service: string, type: 'Normal' | 'Warning', reason: s
 export interface ProxyHealth {
   /** Nothing has been waiting for longer than `HEALTH_TIMEOUT_MS`. */
   readonly healthy: boolean;
+  /** The same, but for a proxy that has not seen the API yet: it is no use to start it again. */
+  readonly live: boolean;
   /** False when the node is being removed: load balancers should stop sending. */
   readonly nodeEligible: boolean;
   /** Milliseconds since the epoch. */
@@ -66,6 +70,8 @@ export interface ProxyHealth {
 /** kube-proxy calls itself unhealthy when a change waits for two sync periods. */
 const HEALTH_TIMEOUT_MS = 60_000;
 const AUDIT_MS = 300_000;
+/** Milliseconds until the rules of a former data plane are tried to be removed again. */
+const CLEAN_UP_MS = 10_000;
 /** Units handed to the loop at a time while the world is loaded. */
 const LOAD_UNITS = 512;
 
@@ -113,6 +119,10 @@ export function proxyInformers(options: {
   };
 }
 
+function answersEverywhere(tables: readonly FamilyConfig[]): boolean {
+  return tables.every((table) => table.nodePorts.all || table.nodePorts.cidrs.length > 0);
+}
+
 function modeOf(plane: DataPlane): Mode {
   return plane.name === 'iptables' ? 'iptables' : 'nftables';
 }
@@ -130,6 +140,10 @@ export class ServiceProxy {
   readonly families: readonly Family[];
   #dataPlane: DataPlane;
   #switching: Promise<unknown> = Promise.resolve();
+  /** Health checks answer on every address. */
+  #everywhere: boolean;
+  /** Planes whose rules could not be removed; tried again. */
+  readonly #leftovers = new Set<DataPlane>();
   readonly #options: ServiceProxyOptions;
   readonly #log: Logger;
   readonly #world: World;
@@ -177,9 +191,10 @@ export class ServiceProxy {
       observe: (seconds, deleted) => this.#metrics.conntrackCleaned(seconds, deleted),
       ...(options.ns === undefined ? {} : { ns: options.ns }),
     });
+    this.#everywhere = answersEverywhere(tables);
     this.#checks = new HealthCheckServers({
       healthy: () => this.health.healthy,
-      everywhere: tables.every((table) => table.nodePorts.all || table.nodePorts.cidrs.length > 0),
+      everywhere: () => this.#everywhere,
       log: this.#log,
       ...(options.ns === undefined ? {} : { ns: options.ns }),
       failed: (service, port, reason) =>
@@ -197,7 +212,7 @@ export class ServiceProxy {
         apply: (diff) => this.#apply(diff),
         audit: (applied) => this.#dataPlane.audit(applied),
       },
-      { log: this.#log, metrics, auditMs: options.auditMs ?? AUDIT_MS },
+      { log: this.#log, metrics, auditMs: options.auditMs ?? AUDIT_MS, minIntervalMs: options.minSyncMs ?? 0 },
     );
     this.synced = new Promise((resolve, reject) => {
       this.#resolveSynced = resolve;
@@ -220,6 +235,7 @@ export class ServiceProxy {
     const waited = this.#loop.state.pending === 0 ? 0 : Date.now() - this.#pendingSince;
     return {
       healthy: this.#applied && waited <= HEALTH_TIMEOUT_MS,
+      live: waited <= HEALTH_TIMEOUT_MS,
       nodeEligible: this.#world.node.eligible,
       lastUpdated: this.#loop.state.lastAppliedAt,
     };
@@ -249,18 +265,18 @@ export class ServiceProxy {
    * one is removed. In between both do the same to a new connection, whichever sees it first; established ones are the
    * kernel's own. When the new one fails it is taken away again, and the old one goes on.
    */
-  switchTo(to: Mode | DataPlane): Promise<void> {
-    const done = this.#switching.then(() => this.#switchTo(to));
+  switchTo(to: Mode | DataPlane, options: TableOptions = this.#options): Promise<void> {
+    const done = this.#switching.then(() => this.#switchTo(to, options));
     this.#switching = done.catch(() => {});
     return done;
   }
 
-  async #switchTo(to: Mode | DataPlane): Promise<void> {
+  async #switchTo(to: Mode | DataPlane, options: TableOptions): Promise<void> {
     const mode = typeof to === 'string' ? to : modeOf(to);
     const old = this.#dataPlane;
     if (to === old || (to === old.name && typeof to === 'string')) return;
     await this.synced;
-    const tables = familyConfigs(this.#options, mode);
+    const tables = familyConfigs({ ...options, families: this.families }, mode);
     const next = typeof to === 'string' ? makePlane(to, tables, this.#options, this.#log) : to;
     const primary = tables.some((table) => table.nodePorts.primary);
     // While both serve, both get what either needs.
@@ -278,10 +294,32 @@ export class ServiceProxy {
       }
       this.#dataPlane = next;
       await old.stop();
-      await old.cleanup();
+      await this.#cleanUp(old);
     });
+    this.#everywhere = answersEverywhere(tables);
+    this.#checks.reopen();
     if (!primary) this.#touch(this.#world.setPrimaryNodePorts(false));
     this.#log.info('changed the data plane', { from: old.name, to: next.name });
+  }
+
+  /** Removes a plane that is out of use. When that fails the new one serves all the same, and it is tried again. */
+  async #cleanUp(old: DataPlane): Promise<void> {
+    try {
+      await old.cleanup();
+      this.#leftovers.delete(old);
+    } catch (error) {
+      this.#leftovers.add(old);
+      this.#log.error('cannot remove the rules of the former data plane', {
+        plane: old.name,
+        error,
+        retryInMs: CLEAN_UP_MS,
+      });
+      setTimeout(() => {
+        // Meanwhile it may be in use again.
+        if (this.#stopping !== undefined || this.#dataPlane.name === old.name || !this.#leftovers.has(old)) return;
+        this.#switching = this.#switching.then(() => this.#cleanUp(old));
+      }, CLEAN_UP_MS).unref();
+    }
   }
 
   /** Removes what another data plane than the present one has left on this node. */
@@ -313,12 +351,13 @@ export class ServiceProxy {
 
   async #stop(): Promise<void> {
     for (const detach of this.#detach.splice(0)) detach();
+    // A switch may be waiting for it.
+    this.#rejectSynced(new Error('the proxy was stopped'));
     await this.#switching;
     await this.#loop.stop();
     this.#checks.stop();
     await this.#cleaner.stop();
     await this.#dataPlane.stop();
-    this.#rejectSynced(new Error('the proxy was stopped'));
   }
 
   #follow(): void {
@@ -379,7 +418,8 @@ export class ServiceProxy {
     const units = this.#world.units();
     for (let i = 0; i < units.length && this.#stopping === undefined; i += LOAD_UNITS) {
       for (const unit of units.slice(i, i + LOAD_UNITS)) this.#loop.touch(unit);
-      await this.#loop.idle();
+      // Tried, not in effect: a Service that the kernel refuses must not keep the others out.
+      await this.#loop.tried();
     }
     await this.#complete();
   }

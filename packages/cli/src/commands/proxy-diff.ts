@@ -59,10 +59,11 @@ export function overlay(
         ...(old?.spec.clusterIP === undefined ? {} : { clusterIP: old.spec.clusterIP }),
         ...(old?.spec.clusterIPs === undefined ? {} : { clusterIPs: old.spec.clusterIPs }),
       };
+      const kept = old === undefined ? next.spec : keepPorts(next.spec, old.spec);
       const status = next.status ?? old?.status;
       services.set(keyOf(next), {
         ...next,
-        spec: { ...ips, ...next.spec },
+        spec: { ...ips, ...kept },
         ...(status === undefined ? {} : { status }),
       });
     } else if (object.kind === 'EndpointSlice') {
@@ -72,14 +73,32 @@ export function overlay(
   return { world: { services, slices }, ignored };
 }
 
+/** Ports of the node that the API server has chosen stay with a Service that leaves them out. */
+function keepPorts(next: Service['spec'], old: Service['spec']): Service['spec'] {
+  if (next.type !== 'NodePort' && next.type !== 'LoadBalancer') return next;
+  const ports = (next.ports ?? []).map((port) => {
+    const before = old.ports?.find(
+      (p) => (p.name ?? '') === (port.name ?? '') && (p.protocol ?? 'TCP') === (port.protocol ?? 'TCP'),
+    );
+    return port.nodePort === undefined && before?.nodePort !== undefined
+      ? { ...port, nodePort: before.nodePort }
+      : port;
+  });
+  const health = next.healthCheckNodePort ?? old.healthCheckNodePort;
+  return { ...next, ports, ...(health === undefined ? {} : { healthCheckNodePort: health }) };
+}
+
 function plan(world: Objects, node: Node): ReturnType<typeof planOf> {
   const all = new Map();
+  const slicesOf = new Map<string, EndpointSlice[]>();
+  for (const slice of world.slices.values()) {
+    const key = `${slice.metadata.namespace}/${slice.metadata.labels?.['kubernetes.io/service-name']}`;
+    const list = slicesOf.get(key);
+    if (list === undefined) slicesOf.set(key, [slice]);
+    else list.push(slice);
+  }
   for (const service of world.services.values()) {
-    const slices = [...world.slices.values()].filter(
-      (slice) =>
-        slice.metadata.namespace === service.metadata.namespace &&
-        slice.metadata.labels?.['kubernetes.io/service-name'] === service.metadata.name,
-    );
+    const slices = slicesOf.get(keyOf(service)) ?? [];
     for (const [key, entry] of planOf({ service, slices }, node)) all.set(key, entry);
   }
   return all;

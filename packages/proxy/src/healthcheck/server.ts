@@ -8,13 +8,16 @@ export interface HealthCheckOptions {
   /** Whether the proxy itself is up to date: a balancer must not send to a node that is not. */
   readonly healthy: () => boolean;
   /** Health checks answer on every address; else on those of the plan's `NodePortAddress` entries. */
-  readonly everywhere: boolean;
+  readonly everywhere: () => boolean;
   /** Namespace of the node; the caller's when absent. */
   readonly ns?: NetNs;
   readonly log?: Logger;
   /** A port that cannot be listened on, with the reason. */
   readonly failed?: (service: string, port: number, reason: string) => void;
 }
+
+/** Milliseconds between attempts to listen on a port that was taken. */
+const RETRY_MS = 5000;
 
 /** What a balancer asks about one Service. */
 interface Check {
@@ -35,6 +38,7 @@ export class HealthCheckServers {
   /** By `ns/name`. */
   readonly #checks = new Map<string, Check>();
   readonly #addresses = new Set<string>();
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(options: HealthCheckOptions) {
     this.#options = options;
@@ -55,11 +59,19 @@ export class HealthCheckServers {
     }
     for (const [key, { value }] of diff.added) this.#set(key, value);
     for (const [key, { to }] of diff.changed) this.#set(key, to.value);
-    if ([...this.#addresses].sort().join() === before || this.#options.everywhere) return;
-    for (const check of this.#checks.values()) {
-      this.#close(check);
-      this.#open(check);
-    }
+    if ([...this.#addresses].sort().join() === before || this.#options.everywhere()) return;
+    this.reopen();
+  }
+
+  /** Listens anew everywhere: where health checks answer has changed. */
+  reopen(): void {
+    for (const check of this.#checks.values()) this.#close(check);
+    for (const check of this.#checks.values()) this.#open(check);
+  }
+
+  /** A port that was taken may be free by now. */
+  #retry(): void {
+    for (const check of this.#checks.values()) if (check.servers.length === 0) this.#open(check, false);
   }
 
   #set(key: string, value: Planned): void {
@@ -96,13 +108,15 @@ export class HealthCheckServers {
     this.#close(check);
   }
 
-  #open(check: Check): void {
-    const addresses = this.#options.everywhere ? ['::'] : [...this.#addresses];
+  #open(check: Check, report = true): void {
+    const addresses = this.#options.everywhere() ? ['::'] : [...this.#addresses];
     for (const address of addresses) {
       try {
         this.#listen(check, address);
       } catch (error) {
         if (address === '::' && this.#listenIPv4(check)) continue;
+        this.#timer ??= setInterval(() => this.#retry(), RETRY_MS).unref();
+        if (!report) continue;
         const reason = errorMessage(error);
         this.#log.error('cannot serve the health check of a Service', {
           service: check.service,
@@ -165,6 +179,7 @@ export class HealthCheckServers {
   }
 
   stop(): void {
+    clearInterval(this.#timer);
     for (const check of this.#checks.values()) this.#close(check);
     this.#checks.clear();
   }

@@ -1,4 +1,4 @@
-import { readSysctl, Rtnl, writeSysctl, type NetNs } from '@weft/kernel';
+import { NetNs, readSysctl, Rtnl, writeSysctl } from '@weft/kernel';
 import { formatIp, parseIp, prefixContains } from '@weft/net';
 import { type Diff, errorMessage, type Logger, type Metrics, type Plan, silentLogger } from '@weft/plan';
 import type { FamilyConfig } from '../config.ts';
@@ -112,6 +112,8 @@ export class IptablesDataPlane implements DataPlane {
 
   audit(applied: Plan<Planned>): Promise<number> {
     return this.#serial(async () => {
+      // Before the whole plan is known, what an earlier agent left is not wrong.
+      if (!this.#complete) return 0;
       let wrong = 0;
       for (const family of this.#families) {
         const { rules, iptables } = family;
@@ -206,17 +208,17 @@ export class IptablesDataPlane implements DataPlane {
   /** Writes, and writes again without a port that the kernel refuses: the others are not to suffer for it. */
   async #load(family: FamilyTables, missing: readonly Jump[]): Promise<Restore> {
     const { rules, iptables, full } = family;
-    const write = (without?: ReadonlySet<string>): Restore =>
-      this.#write(family, { jumps: missing, canaries: full, ...(without === undefined ? {} : { without }) });
     for (;;) {
-      const restore = write();
+      const restore = this.#write(family, { jumps: missing, canaries: full });
       const done = await iptables.restore(restore.text);
       if (done.code === 0) return restore;
       this.#metrics?.failed(iptables.family, full);
       const error = failed(`iptables-restore for IPv${iptables.family}`, done);
       const line = /line:? (\d+)/i.exec(done.stderr)?.[1];
+      // 4 is trouble of the moment: the lock, or memory.
+      if (done.code === 4 || done.code > 4 || error.code === 'PROXY_IPTABLES_LOCKED') throw error;
       const owner = line === undefined ? undefined : restore.owner(Number(line));
-      const culprits = owner === undefined ? await this.#isolate(family, write, error) : [owner];
+      const culprits = owner === undefined ? await this.#isolate(family, error) : [owner];
       for (const key of culprits) {
         rules.refuse(key);
         this.#log.error('the kernel refuses a Service; all others are programmed', { port: key, error });
@@ -224,36 +226,42 @@ export class IptablesDataPlane implements DataPlane {
     }
   }
 
-  /** Finds which changed ports the kernel refuses, when the program does not say. Throws `error` when it is none of them. */
-  async #isolate(
-    { rules, iptables }: FamilyTables,
-    write: (without: ReadonlySet<string>) => Restore,
-    error: Error,
-  ): Promise<string[]> {
-    const suspects = [...rules.changed].filter((key) => !rules.refused.has(key));
-    const works = async (without: ReadonlySet<string>): Promise<boolean> =>
-      (await iptables.restore(write(without).text)).code === 0;
-    const bad = new Set(suspects);
-    if (suspects.length === 0 || !(await works(bad))) {
-      // What the kernel has is not known any more.
-      throw error;
-    }
-    const culprits: string[] = [];
-    const search = async (part: readonly string[]): Promise<void> => {
-      for (const key of part) bad.delete(key);
-      if (await works(bad)) return;
-      for (const key of part) bad.add(key);
-      if (part.length === 1) {
-        culprits.push(part[0] as string);
-        return;
-      }
-      const middle = part.length >> 1;
-      await search(part.slice(0, middle));
-      await search(part.slice(middle));
+  /**
+   * Finds which ports the kernel refuses, when the program does not say: in a namespace of its own, since a world with half
+   * of its Services must not be in effect for a moment. Throws `error` when it is none of them.
+   */
+  async #isolate(family: FamilyTables, error: Error): Promise<string[]> {
+    const { rules, iptables } = family;
+    const scratch = NetNs.anonymous();
+    const trial = new Iptables(runner(scratch), iptables.family, iptables.variant);
+    const works = async (without: ReadonlySet<string>): Promise<boolean> => {
+      const { text } = this.#write(family, { jumps: [], canaries: false, all: true, without });
+      return (await trial.restore(text)).code === 0;
     };
-    await search(suspects);
-    if (culprits.length === 0) throw error;
-    return culprits;
+    try {
+      const suspects = [...rules.changed].filter((key) => !rules.refused.has(key));
+      const bad = new Set(suspects);
+      // Where everything works there, or nothing does, no port is to blame.
+      if (suspects.length === 0 || (await works(new Set())) || !(await works(bad))) throw error;
+      const culprits: string[] = [];
+      const search = async (part: readonly string[]): Promise<void> => {
+        for (const key of part) bad.delete(key);
+        if (await works(bad)) return;
+        for (const key of part) bad.add(key);
+        if (part.length === 1) {
+          culprits.push(part[0] as string);
+          return;
+        }
+        const middle = part.length >> 1;
+        await search(part.slice(0, middle));
+        await search(part.slice(middle));
+      };
+      await search(suspects);
+      if (culprits.length === 0) throw error;
+      return culprits;
+    } finally {
+      scratch.close();
+    }
   }
 
   #write(

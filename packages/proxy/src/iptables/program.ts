@@ -82,7 +82,10 @@ export class Iptables {
 
   async hasChain(table: string, chain: string): Promise<boolean> {
     const done = await this.#run(this.#name, ['-w', LOCK_SECONDS, '-t', table, '-S', chain]);
-    return done.code === 0;
+    if (done.code === 0) return true;
+    if (/no chain|does not exist|incompatible/i.test(done.stderr)) return false;
+    // A lock that is held says nothing about the chain.
+    throw failed(`${this.#name} -t ${table} -S ${chain}`, done);
   }
 }
 

@@ -1,12 +1,11 @@
 import { readFileSync, unwatchFile, watchFile, writeFileSync } from 'node:fs';
 import { inClusterTransport, KubeClient, loadKubeconfig, type Transport } from '@weft/kube';
 import { jsonLogger, type Logger, WeftError } from '@weft/plan';
-import type { ServiceProxy } from '../proxy.ts';
 import { defaultConfiguration, FIELDS, getField, type KubeProxyConfiguration } from './configuration.ts';
 import { decodeConfiguration, encodeConfiguration } from './decode.ts';
 import { applyFlags, flagHelp, type Flags, parseFlags } from './flags.ts';
 import { klogLogger } from './klog.ts';
-import { cleanupKubeProxy, modeOf, runKubeProxy } from './run.ts';
+import { cleanupKubeProxy, modeOf, runKubeProxy, type RunningKubeProxy } from './run.ts';
 import { tuneConntrack } from './conntrack.ts';
 import { validate } from './validate.ts';
 
@@ -14,6 +13,7 @@ import { validate } from './validate.ts';
 export interface KubeProxyCommand {
   readonly action: 'run' | 'cleanup' | 'write-config' | 'init' | 'version' | 'help';
   readonly config: KubeProxyConfiguration;
+  readonly flags: Flags;
   /** The file that was read. */
   readonly file?: string;
   /** Where `--write-config-to` writes. */
@@ -55,6 +55,7 @@ export async function readCommand(args: readonly string[]): Promise<KubeProxyCom
               ? 'init'
               : 'run',
     config,
+    flags,
     warnings,
     ...(file === undefined ? {} : { file }),
     ...(output === undefined ? {} : { output }),
@@ -135,8 +136,8 @@ async function execute(command: KubeProxyCommand, { signal, log, version, end }:
   // Said before anything is done: a mode that is not here must not leave half a start behind.
   modeOf(config);
   const client = await kubeProxyClient(config, command.master);
-  const proxy = await runKubeProxy({ config, client, log, signal, version });
-  if (file !== undefined) followFile(file, config, proxy, { signal, log, end });
+  const running = await runKubeProxy({ config, client, log, signal, version });
+  if (file !== undefined) followFile(file, command, running, { signal, log, end });
 }
 
 /** Milliseconds between looks at the file: a ConfigMap's files change by a link that no watch of the file sees. */
@@ -148,15 +149,15 @@ const LOOK_MS = 2000;
  */
 function followFile(
   file: string,
-  config: KubeProxyConfiguration,
-  proxy: ServiceProxy,
+  { config, flags }: KubeProxyCommand,
+  { proxy, change }: RunningKubeProxy,
   { signal, log, end }: Pick<Running, 'signal' | 'log' | 'end'>,
 ): void {
   let current = config;
   const look = async (): Promise<void> => {
     const warnings: string[] = [];
     const next = await readFile(file, warnings);
-    next.hostnameOverride ||= current.hostnameOverride;
+    overrideFile(next, flags, warnings);
     const errors = validate(next);
     if (errors.length > 0) throw new Error(errors.join(', '));
     const changed = changedFields(current, next);
@@ -164,7 +165,7 @@ function followFile(
     log.info('the configuration file has changed', { file, fields: changed });
     if (changed.some((path) => path !== 'mode'))
       return end(`the configuration file has changed: ${changed.join(', ')}`);
-    await proxy.switchTo(modeOf(next));
+    await change(next);
     current = next;
     log.info(`Using ${proxy.dataPlane.name} Proxier`);
   };

@@ -23,6 +23,13 @@ export interface KubeProxyOptions {
   readonly version?: string;
 }
 
+/** A proxy at work. */
+export interface RunningKubeProxy {
+  readonly proxy: ServiceProxy;
+  /** Changes to the mode of a configuration that differs in nothing else, with that mode's own settings. */
+  readonly change: (config: KubeProxyConfiguration) => Promise<void>;
+}
+
 /** kube-proxy's name of a node: the override, or the host's name in lower case. */
 function nodeNameOf(config: Pick<KubeProxyConfiguration, 'hostnameOverride'>): string {
   const name = (config.hostnameOverride || os.hostname()).trim().toLowerCase();
@@ -49,7 +56,7 @@ export function modeOf(config: Pick<KubeProxyConfiguration, 'mode'>): Mode {
  * Runs kube-proxy until `signal`. Resolves when the first sync is over; rejects when it cannot start. What is written to
  * the kernel stays when it ends.
  */
-export async function runKubeProxy(options: KubeProxyOptions): Promise<ServiceProxy> {
+export async function runKubeProxy(options: KubeProxyOptions): Promise<RunningKubeProxy> {
   const { config, client, log, signal, ns } = options;
   const mode = modeOf(config);
   const nodeName = nodeNameOf(config);
@@ -58,7 +65,8 @@ export async function runKubeProxy(options: KubeProxyOptions): Promise<ServicePr
   setOomScore(config.oomScoreAdj, log);
   tuneConntrack(config.conntrack, log, ns);
   const recorder = new EventRecorder({ client, component: 'kube-proxy', host: nodeName, log });
-  const table = await tableOptions(config, mode, { client, nodeName, log, signal });
+  const at = { client, nodeName, log, signal };
+  const table = await tableOptions(config, mode, at);
   const { start, ...sources } = proxyInformers({ client, nodeName, log, metrics });
   const proxy = new ServiceProxy({
     ...table,
@@ -67,6 +75,8 @@ export async function runKubeProxy(options: KubeProxyOptions): Promise<ServicePr
     dataPlane: mode,
     log,
     metrics,
+    // A restore of iptables holds the lock that all share; a change of a map does not.
+    ...(mode === 'iptables' ? { minSyncMs: config.iptables.minSyncPeriod } : {}),
     ...(ns === undefined ? {} : { ns }),
     event: (service, type, reason, message) => {
       const [namespace = '', name = ''] = service.split('/');
@@ -94,7 +104,9 @@ export async function runKubeProxy(options: KubeProxyOptions): Promise<ServicePr
   await proxy
     .removeTraces(other)
     .catch((error: unknown) => log.warn('cannot remove rules of another mode', { other, error }));
-  return proxy;
+  const change = async (next: KubeProxyConfiguration): Promise<void> =>
+    proxy.switchTo(modeOf(next), await tableOptions(next, modeOf(next), at));
+  return { proxy, change };
 }
 
 /** Removes every trace of every data plane, on both families. */

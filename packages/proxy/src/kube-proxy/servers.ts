@@ -31,7 +31,8 @@ export function healthzServer({ health, metrics }: HealthzOptions): http.Server 
       notFound(response);
       return;
     }
-    const { healthy, nodeEligible, lastUpdated } = health();
+    const { healthy: synced, live, nodeEligible, lastUpdated } = health();
+    const healthy = path === '/livez' ? live : synced;
     const now = Date.now();
     const ok = healthy && (path === '/livez' || nodeEligible);
     const updated = healthy ? now : (lastUpdated ?? 0);

@@ -6,6 +6,7 @@ import type { DataPlane } from '../../src/dataplane.ts';
 import { IptablesDataPlane } from '../../src/iptables/dataplane.ts';
 import { NftablesDataPlane } from '../../src/nftables/dataplane.ts';
 import { familyConfigs, type Mode, type TableOptions } from '../../src/options.ts';
+import { ServiceProxy } from '../../src/proxy.ts';
 import { Bench, byName, OPTIONS, Stage } from './bench.ts';
 
 describe('changing the data plane', () => {
@@ -106,6 +107,52 @@ describe('changing the data plane', () => {
     expect(Object.keys(byName(await stage.outside.ask({ dst: '192.168.0.1', port: nodePort })))).toEqual(['ep1']);
   });
 
+  it('does not keep a proxy from stopping that has not seen the API yet', async () => {
+    await bench.halt();
+    const never = { on: () => () => {} };
+    const proxy = new ServiceProxy({
+      ...OPTIONS,
+      nodeName: 'node',
+      sources: { services: never, slices: never },
+      dataPlane: plane('nftables'),
+      ns: stage.node.ns,
+    });
+    await proxy.start(new AbortController().signal);
+    const switched = proxy.switchTo(plane('iptables')).then(
+      () => 'changed',
+      () => 'given up',
+    );
+    await proxy.stop();
+    expect(await switched).toBe('given up');
+    expect(proxy.health).toMatchObject({ healthy: false, live: true });
+  });
+
+  it('leaves what an earlier agent has written alone until it knows the whole plan', async () => {
+    const { name, ip } = bench.fresh();
+    await bench.service(name, { clusterIP: ip });
+    await bench.endpoints(name, [bench.at.ep1]);
+    await bench.proxy.switchTo(plane('iptables'));
+    await bench.halt();
+    const next = plane('iptables');
+    await next.start();
+    expect(await next.audit(new Map())).toBe(0);
+    expect(byName(await stage.pod1.ask({ dst: ip, port: 80 }))).toEqual({ ep1: 1 });
+    await next.stop();
+  });
+
+  it('serves with the new plane when the former one cannot be removed at once', async () => {
+    const { name, ip } = bench.fresh();
+    await bench.service(name, { clusterIP: ip });
+    await bench.endpoints(name, [bench.at.ep1]);
+    const old = bench.proxy.dataPlane;
+    const cleanup = old.cleanup.bind(old);
+    old.cleanup = () => Promise.reject(new Error('busy'));
+    await bench.proxy.switchTo(plane('iptables'));
+    expect(bench.proxy.dataPlane.name).toBe('iptables');
+    expect(byName(await stage.pod1.ask({ dst: ip, port: 80 }))).toEqual({ ep1: 1 });
+    await cleanup();
+  });
+
   describe('health checks of balancers', () => {
     const ask = async (port: number): Promise<{ status: number; weight: string | undefined; body: string }> => {
       const socket = new net.Socket({ fd: await connectTcp('192.168.0.1', port, stage.node.ns) });
@@ -120,6 +167,27 @@ describe('changing the data plane', () => {
         body,
       };
     };
+
+    it('answer after a change of the data plane too', async () => {
+      await bench.halt();
+      const { nodePortAddresses: _, ...options } = OPTIONS;
+      Object.assign(bench, { options });
+      await bench.resume();
+      const { name, ip, vip } = bench.fresh();
+      const spec = {
+        type: 'LoadBalancer' as const,
+        clusterIP: ip,
+        externalTrafficPolicy: 'Local' as const,
+        healthCheckNodePort: 32113,
+      };
+      await bench.service(name, spec, { loadBalancer: { ingress: [{ ip: vip }] } });
+      await bench.endpoints(name, [bench.at.ep1]);
+      for (const mode of ['iptables', 'nftables'] as const) {
+        await bench.proxy.switchTo(plane(mode, options));
+        await bench.proxy.idle();
+        expect(await ask(32113), mode).toMatchObject({ status: 200, weight: '1' });
+      }
+    });
 
     it('tell how many endpoints this node has, as kube-proxy writes it', async () => {
       const { name, ip, vip } = bench.fresh();
