@@ -1,4 +1,4 @@
-import { Nft, NftBatch, type NetNs } from '@weft/kernel';
+import { type NetNs, Nft, NftBatch, type NftFamily } from '@weft/kernel';
 import { type Diff, type Logger, type Plan, silentLogger } from '@weft/plan';
 import type { Family } from '@weft/net';
 import type { FamilyConfig } from '../config.ts';
@@ -129,6 +129,7 @@ export class NftablesDataPlane implements DataPlane {
     await this.#last.catch(() => {});
     const nft = this.#nft ?? Nft.open(this.#options.ns);
     const batch = new NftBatch();
+    await calm(nft, ['ip', 'ip6']);
     for (const family of ['ip', 'ip6'] as const) batch.destroyTable({ family, name: TABLE });
     await nft.commit(batch);
     if (this.#nft === undefined) nft.close();
@@ -173,6 +174,10 @@ export class NftablesDataPlane implements DataPlane {
     const batch = this.#batch;
     batch.clear();
     const written: FamilyTable[] = [];
+    const foreign = this.#tables
+      .filter((table) => table.phase === 'foreign')
+      .map((table) => nftFamily(table.config.family));
+    if (this.#complete && foreign.length > 0) await calm(this.#open(), foreign);
     for (const table of this.#tables) {
       const changes = compile(table);
       if (changes === undefined) continue;
@@ -223,4 +228,17 @@ export class NftablesDataPlane implements DataPlane {
     this.#last = next.catch(() => {});
     return next;
   }
+}
+
+/**
+ * Before a table goes: a packet that is inside of it at that moment no longer finds its frontend, but its ClusterIP still,
+ * since sets keep their elements until they are freed and maps do not. Nothing may refuse it by then.
+ */
+async function calm(nft: Nft, families: readonly NftFamily[]): Promise<void> {
+  const there = (await nft.listTables()).filter((table) => table.name === TABLE && families.includes(table.family));
+  if (there.length === 0) return;
+  const batch = new NftBatch();
+  for (const { family } of there) batch.flushChain({ family, table: TABLE, name: 'leftover' });
+  // A table of another layout may not have that chain.
+  await nft.commit(batch).catch(() => {});
 }
