@@ -14,7 +14,7 @@ export {
   WireError,
 } from './name.ts';
 export { EDNS_DO, isRejected, parseQuery, type Query } from './query.ts';
-export { concat, type Rr, rdata, record, type Soa, soaOf } from './rdata.ts';
+export { concat, nameShape, rdata, record, type Rr, type Soa, soaOf } from './rdata.ts';
 export {
   nameOf,
   recordFromText,

@@ -1,13 +1,5 @@
 import { type Ip, parseIp, parsePrefix, prefixContains } from '@weft/net';
-import {
-  endpointWidth,
-  formatAddress,
-  formatEndpoint,
-  type Packed,
-  packIp,
-  portOf,
-  unpackList,
-} from '../model/packed.ts';
+import { endpointWidth, formatEndpoint, type Packed, packIp, portOf, unpackList } from '../model/packed.ts';
 import { type Frontend, frontendAddress, type ServicePort } from '../model/types.ts';
 
 /** Where a packet comes from. */
@@ -89,6 +81,5 @@ function inRanges(ip: Ip | undefined, ranges: readonly string[]): boolean {
 /** `10.96.0.1:80`, or `node:30080` for a NodePort. */
 export function frontendText({ kind, key }: Frontend): string {
   if (kind === 'NodePort') return `node:${portOf(key)}`;
-  const address = formatAddress(frontendAddress(key));
-  return `${address.includes(':') ? `[${address}]` : address}:${portOf(key)}`;
+  return formatEndpoint(frontendAddress(key) + key.slice(-2));
 }

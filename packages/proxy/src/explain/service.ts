@@ -5,7 +5,6 @@ import { compileService } from '../model/compile.ts';
 import { nodeFacts } from '../model/node.ts';
 import {
   endpointWidth,
-  formatAddress,
   formatEndpoint,
   type Packed,
   packAddress,
@@ -121,7 +120,7 @@ function portReport(port: ServicePort, objects: ServiceObjects, node: Node): Por
     family: port.family,
     frontends: port.frontends.map(({ kind, key, field }) => ({
       kind,
-      address: kind === 'NodePort' ? `*:${portOf(key)}` : hostPort(formatAddress(frontendAddress(key)), portOf(key)),
+      address: kind === 'NodePort' ? `*:${portOf(key)}` : formatEndpoint(frontendAddress(key) + key.slice(-2)),
       policy: kind === 'ClusterIP' ? port.internal : port.external,
       field,
     })),
@@ -130,10 +129,6 @@ function portReport(port: ServicePort, objects: ServiceObjects, node: Node): Por
     sourceRanges: port.sourceRanges,
     healthCheckNodePort: port.healthCheckNodePort,
   };
-}
-
-function hostPort(address: string, port: number): string {
-  return `${address.includes(':') ? `[${address}]` : address}:${port}`;
 }
 
 function backends(port: ServicePort, { service, slices }: ServiceObjects, node: Node): BackendReport[] {

@@ -1,7 +1,6 @@
 import { formatPrefix } from '@weft/net';
 import type { FamilyConfig, LocalDetector } from '../config.ts';
 import {
-  CANARY,
   EXTERNAL_SERVICES,
   FORWARD,
   KUBELET_FIREWALL,
@@ -92,7 +91,6 @@ export function baseChains(table: TableName, config: FamilyConfig): string[] {
 }
 
 export const CANARY_TABLES: readonly TableName[] = ['mangle', 'nat', 'filter'];
-export const CANARY_CHAIN = CANARY;
 
 /** `0x00004000`: eight digits, as kube-proxy prints a mark. */
 function mark(config: FamilyConfig): string {

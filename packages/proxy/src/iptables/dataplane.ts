@@ -6,11 +6,11 @@ import type { Capabilities, DataPlane, StartReport } from '../dataplane.ts';
 import type { Planned } from '../model/types.ts';
 import { NO_CHANGE, wholePlan } from '../whole.ts';
 import { differences } from './audit.ts';
-import { answersLocalhost, CANARY_CHAIN, CANARY_TABLES, type Jump, jumps } from './base.ts';
+import { answersLocalhost, CANARY_TABLES, type Jump, jumps } from './base.ts';
 import { cleanupText } from './cleanup.ts';
 import { FamilyRules } from './family.ts';
 import { IptablesMetrics } from './metrics.ts';
-import { SERVICE_CHAIN, SERVICES } from './names.ts';
+import { CANARY, SERVICE_CHAIN, SERVICES } from './names.ts';
 import { detectVariant, failed, Iptables, type Run, runner, type Variant } from './program.ts';
 import { type Restore, type RestoreInput, writeRestore } from './restore.ts';
 import { canonical, parseTable } from './saved.ts';
@@ -326,7 +326,7 @@ export class IptablesDataPlane implements DataPlane {
   async #watchCanaries(): Promise<void> {
     await this.#serial(async () => {
       for (const family of this.#families) {
-        const there = await Promise.all(CANARY_TABLES.map((table) => family.iptables.hasChain(table, CANARY_CHAIN)));
+        const there = await Promise.all(CANARY_TABLES.map((table) => family.iptables.hasChain(table, CANARY)));
         if (there.every(Boolean)) continue;
         this.#log.warn('somebody has flushed the tables; writing all rules again', { family: family.iptables.family });
         family.full = true;

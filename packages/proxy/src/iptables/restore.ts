@@ -1,7 +1,6 @@
 import type { FamilyConfig } from '../config.ts';
 import {
   baseChains,
-  CANARY_CHAIN,
   CANARY_TABLES,
   filterHead,
   filterTail,
@@ -10,6 +9,7 @@ import {
   natTail,
   type TableName,
 } from './base.ts';
+import { CANARY } from './names.ts';
 
 /** A service port as a restore sees it. */
 export interface PortText {
@@ -78,7 +78,7 @@ export function writeRestore(input: RestoreInput): Restore {
   const table = (name: TableName, body: () => void): void => {
     lines.push(`*${name}`);
     for (const chain of baseChains(name, config)) lines.push(`:${chain} - [0:0]`);
-    if (input.canaries && CANARY_TABLES.includes(name)) lines.push(`:${CANARY_CHAIN} - [0:0]`);
+    if (input.canaries && CANARY_TABLES.includes(name)) lines.push(`:${CANARY} - [0:0]`);
     body();
     lines.push('COMMIT');
   };

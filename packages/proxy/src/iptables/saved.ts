@@ -11,7 +11,6 @@ const LONG: Readonly<Record<string, string>> = {
   '--out-interface': '-o',
   '--jump': '-j',
   '--goto': '-g',
-  '--mode': '--mode',
 };
 
 /** Splits a line as iptables-restore does: blanks part words, quotes hold them together. */
@@ -34,7 +33,6 @@ function hex(text: string): number {
 export function canonical(rule: string): string {
   const list = words(rule);
   const options: string[] = [];
-  const target = list[list.indexOf('-j') + 1] ?? '';
   for (let i = 0; i < list.length; i++) {
     let word = list[i] as string;
     let not = '';
@@ -51,12 +49,12 @@ export function canonical(rule: string): string {
     }
     // Loading a match leaves no trace but its options.
     if (option === '-m' || option === '-A' || option === '-I' || ASSUMED.has(option)) continue;
-    options.push(not + form(option, values, target));
+    options.push(not + form(option, values));
   }
   return options.sort().join(' ');
 }
 
-function form(option: string, values: readonly string[], target: string): string {
+function form(option: string, values: readonly string[]): string {
   const [value = ''] = values;
   switch (option) {
     case '-s':
@@ -76,8 +74,6 @@ function form(option: string, values: readonly string[], target: string): string
     }
     case '--ctstate':
       return `${option} ${value.split(',').sort().join(',')}`;
-    case '--name':
-      return target === '' ? `${option} ${value}` : `${option} ${value}`;
     default:
       return [option, ...values].join(' ');
   }

@@ -4,14 +4,15 @@ import type { Request } from '../../server/request.ts';
 import { edns0Rule } from './edns0.ts';
 import {
   CLASS,
+  concat,
   keyFromText,
   labelOffsets,
   nameFromText,
+  nameShape,
   nameToText,
   type Query,
   rcodeNumber,
   type Rr,
-  TYPE,
   typeNumber,
 } from '../../wire/index.ts';
 
@@ -222,17 +223,6 @@ function rcodeRule(mode: Rule['mode'], kind: Token, words: readonly Token[]): Ru
   };
 }
 
-/** Bytes before the first name in record data, and how many names follow. */
-const NAMES: ReadonlyMap<number, readonly [skip: number, names: number]> = new Map([
-  [TYPE.CNAME, [0, 1]],
-  [TYPE.DNAME, [0, 1]],
-  [TYPE.NS, [0, 1]],
-  [TYPE.PTR, [0, 1]],
-  [TYPE.MX, [2, 1]],
-  [TYPE.SRV, [6, 1]],
-  [TYPE.SOA, [0, 2]],
-]);
-
 /** A record after one change. `owner` is the name that an absent one stands for. */
 export function changeRecord(rr: Rr, change: ResponseChange, owner: Uint8Array): Rr {
   let out = rr;
@@ -241,9 +231,9 @@ export function changeRecord(rr: Rr, change: ResponseChange, owner: Uint8Array):
   }
   const renamedOwner = change.owner?.(nameToText(rr.name ?? owner).toLowerCase());
   if (renamedOwner !== undefined) out = { ...out, name: nameFromText(dotted(renamedOwner)) };
-  const shape = change.value === undefined ? undefined : NAMES.get(rr.type);
+  const shape = change.value === undefined ? undefined : nameShape(rr.type);
   if (shape === undefined) return out;
-  const [skip, names] = shape;
+  const { skip, names } = shape;
   const parts: Uint8Array[] = [rr.rdata.subarray(0, skip)];
   let at = skip;
   for (let i = 0; i < names; i++) {
@@ -255,5 +245,5 @@ export function changeRecord(rr: Rr, change: ResponseChange, owner: Uint8Array):
     at = end + 1;
   }
   parts.push(rr.rdata.subarray(at));
-  return { ...out, rdata: Uint8Array.from(parts.flatMap((part) => [...part])) };
+  return { ...out, rdata: concat(parts) };
 }
