@@ -177,7 +177,7 @@ function setUpBlock(
   for (const host of hosts) {
     for (const address of block.addresses) {
       const site = siteAt(configuration, options.runtime, host, address.port);
-      site.zones.set(address.zone, { serve, observers, quick: planQuick(handlers) });
+      site.zones.set(address.zone, { serve, handlers, observers, quick: planQuick(handlers) });
       if (names.some((name) => CHAOS.has(name))) site.chaos = true;
     }
   }
