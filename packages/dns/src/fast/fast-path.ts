@@ -67,7 +67,8 @@ export class FastPath {
       const name = Buffer.from(zone, 'latin1');
       // A zone that is served by another block is never denied by the block of a zone around it.
       this.table.know([{ name, exists: true, closed: false, apex: true }]);
-      const plan = planFast(block.handlers, block.observers);
+      // Where the block depends on the client, there is nothing to be said for all clients.
+      const plan = site.choosy ? undefined : planFast(block.handlers, block.observers);
       if (plan === undefined) continue;
       const id = `${this.#address} ${zone}`;
       this.#blocks.set(block, { plan, id });

@@ -9,6 +9,8 @@ export interface PacketContext {
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly family: 4 | 6;
+  /** Where the packet arrived, on connections; UDP packets arrived where the site listens. */
+  readonly local?: { readonly address: string; readonly port: number };
   /**
    * Sends a message ahead of the answer, on connections only: zone transfers take many. Resolves when the client has read
    * enough to get more. Rejects when the client has left.
@@ -24,11 +26,20 @@ export class Request {
   /** What is asked. Plugins that change how the answer is to be written (its size, its flags) put another one here. */
   query: Query;
   readonly context: PacketContext;
+  /** Where the query arrived; known in blocks with `metadata` or `view`. */
+  local: { readonly address: string; readonly port: number } | undefined;
+  /** What plugins know about the query, by label, read when asked for; undefined without the plugin `metadata`. */
+  metadata: Map<string, () => string> | undefined;
   #name: string | undefined;
 
   constructor(query: Query, context: PacketContext) {
     this.query = query;
     this.context = context;
+  }
+
+  /** What a plugin says about the query under a label, as `forward/upstream`; empty when nobody says anything. */
+  label(label: string): string {
+    return this.metadata?.get(label)?.() ?? '';
   }
 
   /** The question's name in lower case with final dot. */

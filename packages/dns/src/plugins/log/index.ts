@@ -99,10 +99,7 @@ export const log: Plugin = {
       return { zones: new ZoneSet(zones.length === 0 ? ['.'] : zones), format, classes: new Set(classes) };
     });
     const { log: logger } = context.runtime;
-    const handler: Handler & Observer = {
-      name: 'log',
-      transparent: true,
-      serve: (request, next) => next(request),
+    const observer: Observer = {
       finished(request, reply, size, started) {
         const { query } = request;
         const rule = rules.find(({ zones }) => zones.has(query.key, query.labels));
@@ -114,6 +111,12 @@ export const log: Plugin = {
         });
         logger.info(line);
       },
+    };
+    const handler: Handler = {
+      name: 'log',
+      transparent: true,
+      serve: (request, next) => next(request),
+      observer: () => observer,
     };
     return handler;
   },

@@ -1,7 +1,6 @@
 import { parsingError } from '../../corefile/error.ts';
-import { formatAddress } from '../../corefile/zones.ts';
 import { SECONDS, SIZES, type Tally, type TallyObserver } from '../../fast/tallies.ts';
-import type { Handler, Reply } from '../../server/handler.ts';
+import type { Handler, Reply, ServedAt } from '../../server/handler.ts';
 import { splitHttpAddress } from '../../server/http.ts';
 import type { Cell, DnsMetrics, HistogramCell } from '../../server/metrics.ts';
 import type { Plugin } from '../../server/plugin.ts';
@@ -39,29 +38,29 @@ interface Cells {
 }
 
 /** Counts the queries of one zone at one address. */
-class Recorder implements Handler, BulkObserver, TallyObserver {
-  readonly name = 'prometheus';
-  readonly transparent = true;
+class Recorder implements BulkObserver, TallyObserver {
   readonly #metrics: DnsMetrics;
   readonly #server: string;
   readonly #zone: string;
+  readonly #view: string;
   readonly #cells: Cells[] = [];
   /** By plugin and response code. */
   readonly #responses = new Map<string, (Cell | undefined)[]>();
   readonly #do: Cell;
   readonly #sizes: { request: HistogramCell; response: HistogramCell }[];
 
-  constructor(metrics: DnsMetrics, server: string, zone: string) {
+  constructor(metrics: DnsMetrics, { server, zone, view }: ServedAt) {
     this.#metrics = metrics;
     this.#server = server;
     this.#zone = zone;
+    this.#view = view;
     this.#do = metrics
       .counter('coredns_dns_do_requests_total', 'Counter of DNS requests with DO bit set per zone.', [
         'server',
         'zone',
         'view',
       ])
-      .cell(server, zone, '');
+      .cell(server, zone, view);
     const labels = ['server', 'zone', 'view', 'proto'];
     const request = metrics.histogram(
       'coredns_dns_request_size_bytes',
@@ -76,12 +75,10 @@ class Recorder implements Handler, BulkObserver, TallyObserver {
       SIZES,
     );
     this.#sizes = ['udp', 'tcp'].map((proto) => ({
-      request: request.cell(server, zone, '', proto),
-      response: response.cell(server, zone, '', proto),
+      request: request.cell(server, zone, view, proto),
+      response: response.cell(server, zone, view, proto),
     }));
   }
-
-  serve: Handler['serve'] = (request, next) => next(request);
 
   finished(request: Request, reply: Reply, size: number, started: number): void {
     const { query, context } = request;
@@ -140,8 +137,15 @@ class Recorder implements Handler, BulkObserver, TallyObserver {
         SECONDS,
       );
       cells = {
-        requests: requests.cell(this.#server, this.#zone, '', udp ? 'udp' : 'tcp', family === 4 ? '1' : '2', label),
-        duration: duration.cell(this.#server, this.#zone, '', label),
+        requests: requests.cell(
+          this.#server,
+          this.#zone,
+          this.#view,
+          udp ? 'udp' : 'tcp',
+          family === 4 ? '1' : '2',
+          label,
+        ),
+        duration: duration.cell(this.#server, this.#zone, this.#view, label),
       };
       this.#cells[slot] = cells;
     }
@@ -164,7 +168,7 @@ class Recorder implements Handler, BulkObserver, TallyObserver {
           'rcode',
           'plugin',
         ])
-        .cell(this.#server, this.#zone, '', rcodeName(rcode), plugin);
+        .cell(this.#server, this.#zone, this.#view, rcodeName(rcode), plugin);
       cells[rcode] = cell;
     }
     return cell;
@@ -188,10 +192,8 @@ export const prometheus: Plugin = {
       throw parsingError(line?.name ?? directive.name, `unknown property '${line?.name.text}'`);
     }
     const address = first?.text ?? 'localhost:9153';
-    const { runtime, block } = context;
-    const at = block.addresses[0];
-    const server = at === undefined ? 'dns://:53' : `${at.transport}://:${at.port}`;
-    const zone = at?.zone ?? '.';
+    const { runtime } = context;
+    const served: ServedAt[] = [];
     let release: (() => Promise<void>) | undefined;
     context.onStart(async () => {
       const enabled = runtime.metrics.gauge(
@@ -199,16 +201,24 @@ export const prometheus: Plugin = {
         'A metric that indicates whether a plugin is enabled on per server and zone basis.',
         ['server', 'zone', 'view', 'name'],
       );
-      for (const name of context.pluginNames()) enabled.cell(server, zone, '', name).value = 1;
+      for (const name of context.pluginNames())
+        for (const { server, zone, view } of served) enabled.cell(server, zone, view, name).value = 1;
       release = await runtime.http.serve(address, '/metrics', (_, response) => {
         response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
         response.end(runtime.metrics.render() + runtime.loopMetrics.render());
       });
-      runtime.log.debug(
-        `plugin/prometheus: serving metrics of ${at === undefined ? server : formatAddress(at)} on ${address}`,
-      );
+      runtime.log.debug(`plugin/prometheus: serving metrics on ${address}`);
     });
     context.onStop(() => release?.());
-    return new Recorder(runtime.metrics, server, zone);
+    const handler: Handler = {
+      name: 'prometheus',
+      transparent: true,
+      serve: (request, next) => next(request),
+      observer: (at) => {
+        served.push(at);
+        return new Recorder(runtime.metrics, at);
+      },
+    };
+    return handler;
   },
 };
