@@ -1,13 +1,26 @@
 import { performance } from 'node:perf_hooks';
 import type { Clock } from '../server/plugin.ts';
 import { type Handler, type KnownName, type Outcome, PASSED, type Reply } from '../server/handler.ts';
-import { INTERNAL, Request } from '../server/request.ts';
+import { INTERNAL, type PacketContext, Request } from '../server/request.ts';
 import type { Site, SiteZone } from '../server/site.ts';
-import { FLAG, isRejected, labelOffsets, type NameKey, nameKey, parseQuery, type Query, RCODE, TYPE } from '../wire/index.ts';
+import {
+  copyReply,
+  EDNS_DO,
+  FLAG,
+  isRejected,
+  labelOffsets,
+  type NameKey,
+  nameKey,
+  parseQuery,
+  type Query,
+  RCODE,
+  replyBytes,
+  TYPE,
+} from '../wire/index.ts';
 import { type Entry, givesForCase, LOWER_ONLY, type Shape, shapeOf } from './entry.ts';
 import { ENTRY_FLAG, SERIALS, VARIANT } from './memory.ts';
 import { type FastPlan, planFast } from './plan.ts';
-import { Reader } from './reader.ts';
+import { DROP, MISS, Reader } from './reader.ts';
 import type { Sorts } from './tallies.ts';
 import { Table } from './table.ts';
 
@@ -49,12 +62,15 @@ export class FastPath {
   #stops: (() => void)[] = [];
   #paused = false;
 
-  /** `address`: names what is served here among all addresses, also across reloads. */
-  constructor(address: string, sorts: Sorts, clock: Clock) {
+  /**
+   * `address`: names what is served here among all addresses, also across reloads. `counts`: where this thread counts its
+   * own answers.
+   */
+  constructor(address: string, sorts: Sorts, clock: Clock, counts = sorts.reader()) {
     this.#address = address;
     this.#sorts = sorts;
     this.#clock = clock;
-    this.#reader = new Reader(this.table.memory, sorts.reader());
+    this.#reader = new Reader(this.table.memory, counts);
   }
 
   /** Follows another configuration: nothing that the former one said is answered any more. */
@@ -91,6 +107,33 @@ export class FastPath {
     this.#enable();
   }
 
+  /**
+   * The answer to a packet over UDP, from the table or else from the chain, which the table then learns. As
+   * `Site.respondInPlace`.
+   */
+  answer(packet: Uint8Array, context: PacketContext): number | Promise<Buffer> {
+    const size = this.respond(packet, context.family === 6, replyBytes);
+    if (size !== MISS) return size === DROP ? 0 : size;
+    return this.chain(packet, context);
+  }
+
+  /** The answer of the chain, which the table learns. As `Site.respondInPlace`. */
+  chain(packet: Uint8Array, context: PacketContext): number | Promise<Buffer> {
+    const site = this.#site;
+    if (site === undefined) return 0;
+    const answer = site.respondInPlace(packet, context);
+    if (typeof answer !== 'number' || answer === 0) return answer;
+    // Learning writes where the answer lies.
+    const bytes = copyReply(answer);
+    try {
+      this.learn(packet);
+    } catch {
+      // What cannot be learned is answered by the chain, which tells of its errors.
+    }
+    replyBytes.set(bytes);
+    return answer;
+  }
+
   /** As `Reader.respond`, in this thread. */
   respond(packet: Uint8Array, ipv6: boolean, out: Uint8Array): number {
     const started = performance.now();
@@ -107,7 +150,7 @@ export class FastPath {
     if (isRejected(query) || query.class !== 1 || !KEPT.has(query.type) || (query.flags & 0x7800) !== 0) return;
     const zone = site.zones.match(query.key, query.labels)?.value;
     const block = zone === undefined ? undefined : this.#blocks.get(zone);
-    if (block === undefined) return;
+    if (block === undefined || this.table.holds(query.key, query.type, variantOf(query))) return;
     const entry = this.#own(query, block) ?? this.#cached(query, block);
     if (entry !== undefined) this.table.keep(entry);
   }
@@ -192,8 +235,8 @@ export class FastPath {
   #cached(query: Query, { plan, id }: Block): Entry | undefined {
     const { cache } = plan;
     if (cache === undefined) return undefined;
-    const dnssec = query.edns !== undefined && (query.edns.flags & 0x8000) !== 0;
-    const kept = cache.handler.cached?.peek(query, dnssec);
+    const variant = variantOf(query);
+    const kept = cache.handler.cached?.peek(query, (variant & 1) !== 0);
     if (kept === undefined) return undefined;
     const scopes = [cacheScope(id, kept.key)];
     for (const { handler } of plan.sources) {
@@ -214,7 +257,7 @@ export class FastPath {
       echoes: shape.echoes.filter(({ length }) => length === query.qname.length),
       name: lower.qname,
       type,
-      variant: (dnssec ? 1 : 0) | ((query.flags & FLAG.CD) === 0 ? 0 : 2),
+      variant,
       scopes,
       sort,
       flags: shape.flags | (kept.keepTtl ? ENTRY_FLAG.keepTtl : 0),
@@ -223,6 +266,11 @@ export class FastPath {
       serial: undefined,
     };
   }
+}
+
+/** DO and CD, by which a cache tells its answers apart. */
+function variantOf({ edns, flags }: Query): number {
+  return (edns !== undefined && (edns.flags & EDNS_DO) !== 0 ? 1 : 0) | ((flags & FLAG.CD) === 0 ? 0 : 2);
 }
 
 /** Changes of one cache's entry; blocks may share neither their caches nor their scopes. */

@@ -35,7 +35,7 @@ export const INDEX_SLOTS = 1 << 17;
 /** So many slots after the first one are looked at. */
 export const INDEX_PROBES = 24;
 /** Entries are made in one half until it is full, and then in the other one. */
-export const HALF = 16 * 1024 * 1024;
+export const HALF = 8 * 1024 * 1024;
 
 /** Words of an entry's header. Its bytes follow: the question, echoes and places of TTLs, the records. */
 export const ENTRY = {

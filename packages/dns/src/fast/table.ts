@@ -16,6 +16,7 @@ import {
   questionHash,
   SCOPES,
   type TableMemory,
+  VARIANT,
 } from './memory.ts';
 
 /** Entries in use at a time: the index stays half empty. */
@@ -80,6 +81,19 @@ export class Table {
     this.#free += size;
     this.#entries += 1;
     Atomics.store(this.#index, slot, at / 8);
+  }
+
+  /** Is there an answer that holds, to the question or to all names that do not exist in its zone? */
+  holds(key: NameKey, type: number, variant: number): boolean {
+    const name = Buffer.from(key, 'latin1');
+    const hash = questionHash(hashName(name, this.memory.seed), type);
+    for (let i = 0; i < INDEX_PROBES; i++) {
+      const place = Atomics.load(this.#index, (hash + i) & (INDEX_SLOTS - 1));
+      if (place === 0) return false;
+      const same = [variant, VARIANT.any].some((v) => this.#isSame(place * 2, hash, { name, type, variant: v }));
+      if (same && this.#valid(place * 2)) return true;
+    }
+    return false;
   }
 
   /** Says of names whether they exist. */
@@ -188,7 +202,7 @@ export class Table {
     return stale;
   }
 
-  #isSame(at: number, hash: number, { name, type, variant }: Entry): boolean {
+  #isSame(at: number, hash: number, { name, type, variant }: Pick<Entry, 'name' | 'type' | 'variant'>): boolean {
     const words = this.#words;
     if (words[at + ENTRY.hash] !== hash) return false;
     if (words[at + ENTRY.key] !== ((name.length + 4) | (variant << 16))) return false;
@@ -196,6 +210,19 @@ export class Table {
     if (this.#bytes[stored + name.length] !== type >> 8) return false;
     if (this.#bytes[stored + name.length + 1] !== (type & 0xff)) return false;
     return name.every((byte, i) => this.#bytes[stored + i] === byte);
+  }
+
+  /** As readers see it, age aside. */
+  #valid(at: number): boolean {
+    const words = this.#words;
+    const control = this.#control;
+    const scope = (word: number): number => control[CONTROL.scopes + (words[at + word] as number)] as number;
+    return (
+      words[at + ENTRY.version] === control[CONTROL.version] &&
+      words[at + ENTRY.versionA] === scope(ENTRY.scopeA) &&
+      words[at + ENTRY.versionB] === scope(ENTRY.scopeB) &&
+      words[at + ENTRY.ttl] === 0
+    );
   }
 
   #write(start: number, hash: number, entry: Entry): void {

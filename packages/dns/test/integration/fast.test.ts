@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FastPath } from '../../src/fast/fast-path.ts';
-import { DROP, MISS } from '../../src/fast/reader.ts';
+import { DROP } from '../../src/fast/reader.ts';
 import { Sorts } from '../../src/fast/tallies.ts';
 import { packetContext } from '../../src/server/request.ts';
 import {
@@ -143,14 +143,11 @@ const elsewhere = fc.constantFrom(
   '7.0.96.10.in-addr.arpa',
   '0.7.1.10.in-addr.arpa',
   '1.2.3.4.in-addr.arpa',
-  'host.example.org',
-  'many.example.org',
-  'alias.example.org',
-  'missing.example.org',
-  'broken.example.org',
-  'big.example.org',
   '.',
 );
+const forwarded = fc
+  .constantFrom('host', 'many', 'alias', 'missing', 'broken', 'big')
+  .map((label) => `${label}.example.org`);
 
 interface Asked {
   readonly name: string;
@@ -161,7 +158,7 @@ interface Asked {
 
 const question: fc.Arbitrary<Asked> = fc.record({
   name: fc
-    .tuple(fc.oneof(inCluster, elsewhere), fc.nat({ max: 3 }), fc.infiniteStream(fc.boolean()))
+    .tuple(fc.oneof(inCluster, inCluster, elsewhere, forwarded), fc.nat({ max: 3 }), fc.infiniteStream(fc.boolean()))
     .map(([name, mixed, coins]) =>
       mixed > 0 ? name : [...name].map((c) => (coins.next().value === true ? c.toUpperCase() : c)).join(''),
     ),
@@ -193,7 +190,7 @@ const question: fc.Arbitrary<Asked> = fc.record({
 });
 
 function packetOf({ name, type, flags, edns }: Asked): Buffer {
-  return encodeQuery({ id: 4711, flags, name: nameFromText(name), type, class: 1, edns });
+  return Buffer.from(encodeQuery({ id: 4711, flags, name: nameFromText(name), type, class: 1, edns }));
 }
 
 /** The answer with the addresses sorted: their order changes from answer to answer. */
@@ -314,9 +311,8 @@ describe('answers without the chain', () => {
           await stop(w);
         }
       }),
-      { numRuns: Number(process.env.RUNS ?? 40) },
+      { numRuns: 40 },
     );
-    if (process.env['SHOW_HITS'] !== undefined) console.log(hits);
     for (const kind of ['A 0', 'A 3', 'AAAA 0', 'AAAA 3', 'SRV 0', 'SRV 3', 'PTR 0', 'TXT 3', 'cached A 0', 'cached A 3', 'cached AAAA 0']) {
       expect(hits.get(kind) ?? 0, kind).toBeGreaterThan(10);
     }
