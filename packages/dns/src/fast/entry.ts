@@ -3,7 +3,7 @@ import { encodeReply, FLAG, type Query, RCODE, type Rr, TYPE } from '../wire/ind
 import { ENTRY_FLAG } from './memory.ts';
 
 /** Part of the records that stands in the question too, and follows its letter case: its last `length` bytes. */
-export interface Echo {
+interface Echo {
   readonly at: number;
   readonly length: number;
 }

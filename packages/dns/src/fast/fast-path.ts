@@ -89,7 +89,9 @@ export class FastPath {
       const id = `${this.#address} ${zone}`;
       this.#blocks.set(block, { plan, id });
       this.#sorts.observe(id, plan.observers);
-      plan.sources.forEach(({ handler }) => this.#followSource(handler, zone, plan.sources[0]?.handler === handler, site));
+      plan.sources.forEach(({ handler }) =>
+        this.#followSource(handler, zone, plan.sources[0]?.handler === handler, site),
+      );
       const stop = plan.cache?.handler.cached?.onChange((key) => this.table.forget(cacheScope(id, key)));
       if (stop !== undefined) this.#stops.push(stop);
     }

@@ -66,9 +66,7 @@ export class Fast {
     this.#log = log;
     this.#file = options.workerFile ?? program();
     this.#workers = this.#file === undefined || libc() === undefined ? 0 : (options.workers ?? availableParallelism());
-    this.#deaths = metrics
-      .counter('weft_dns_worker_deaths_total', 'UDP workers that died and were replaced.')
-      .cell();
+    this.#deaths = metrics.counter('weft_dns_worker_deaths_total', 'UDP workers that died and were replaced.').cell();
     const dropped = metrics
       .counter('weft_dns_worker_drops_total', 'Queries dropped because they came faster than the plugins could answer.')
       .cell();
@@ -160,6 +158,11 @@ export class Fast {
     };
   }
 
+  /** Ends a worker as an accident would; for tests. */
+  killWorker(index: number): void {
+    this.#pool?.kill(index);
+  }
+
   #workerPool(): WorkerPool {
     this.#pool ??= new WorkerPool({
       file: this.#file as URL,
@@ -187,7 +190,8 @@ export class Fast {
     const to = Buffer.from(address);
     void answer.then((bytes) => {
       // The socket may have gone meanwhile, and its descriptor be another's.
-      if (this.#readings.has(id) && bytes.length > 0) libc()?.sendto(fd, bytes, bytes.length, MSG_DONTWAIT, to, to.length);
+      if (this.#readings.has(id) && bytes.length > 0)
+        libc()?.sendto(fd, bytes, bytes.length, MSG_DONTWAIT, to, to.length);
     });
   }
 }

@@ -38,14 +38,14 @@ export function planFast(handlers: readonly Handler[], observers: readonly objec
     const adjust = adjusting.toReversed();
     return {
       handler,
-      adjust: (query, reply) => adjust.reduce((now, { adjust: by }) => by?.(query, now) ?? now, reply),
+      adjust: (query, reply) => adjust.reduce((now, by) => by.adjust?.(query, now) ?? now, reply),
     };
   };
   for (const [i, handler] of handlers.entries()) {
     if (handler.answers !== undefined) sources.push(step(handler));
     else if (handler.cached !== undefined) {
       // An owner that does not say when its names change could come to own a name that is remembered.
-      const told = handlers.slice(i + 1).every(({ owns, answers }) => owns === undefined || answers !== undefined);
+      const told = handlers.slice(i + 1).every((later) => !('owns' in later) || later.answers !== undefined);
       if (told) cache = step(handler);
     } else if (handler.spreads === true) spread = true;
     else if (handler.adjust !== undefined && handler.steady === true) adjusting.push(handler);

@@ -136,8 +136,7 @@ export class WorkerPool {
     const { file, sorts, log, onDeath } = this.#options;
     const reading = await Promise.all(
       sockets.map((socket, i) => {
-        const seat =
-          this.#seats[i] ?? new Seat(file, sorts.reader(), log, (awake) => this.#read(awake), onDeath);
+        const seat = this.#seats[i] ?? new Seat(file, sorts.reader(), log, (awake) => this.#read(awake), onDeath);
         this.#seats[i] = seat;
         seat.sockets.push(socket);
         return seat.announce();

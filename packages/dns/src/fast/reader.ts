@@ -271,15 +271,7 @@ export class Reader {
   }
 
   /** Letter case of the question, remaining seconds, serial. */
-  #patch(
-    at: number,
-    packet: Uint8Array,
-    name: number,
-    out: Uint8Array,
-    to: number,
-    size: number,
-    ttl: number,
-  ): void {
+  #patch(at: number, packet: Uint8Array, name: number, out: Uint8Array, to: number, size: number, ttl: number): void {
     const words = this.#words;
     const bytes = this.#bytes;
     const patches = words[at + ENTRY.patches] as number;

@@ -4,7 +4,7 @@ export const SIZES = [0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16e3, 
 export const SECONDS = Array.from({ length: 16 }, (_, i) => 0.00025 * 2 ** i);
 
 /** Sorts of answers that are counted apart. */
-export const SORTS = 2048;
+const SORTS = 2048;
 
 /** Numbers that are counted per sort of answer. */
 export const TALLY = {

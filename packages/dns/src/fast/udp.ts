@@ -1,13 +1,4 @@
-import {
-  BatchMemory,
-  HEADER,
-  MSG_DONTWAIT,
-  MSG_TRUNC,
-  NAME,
-  RECEIVE,
-  SEND,
-  SLOTS,
-} from '../server/batch.ts';
+import { BatchMemory, HEADER, MSG_DONTWAIT, MSG_TRUNC, NAME, RECEIVE, SEND, SLOTS } from '../server/batch.ts';
 import type { Libc } from '../server/libc.ts';
 import type { WorkerSocket } from './orders.ts';
 import { DROP, MISS, Reader } from './reader.ts';
@@ -64,7 +55,10 @@ export class UdpAnswerer {
     const [only, second] = this.#open;
     if (only === undefined) return;
     // One socket is waited for with the call that takes its packets; the socket's own time limit ends it.
-    if (second === undefined) return void this.#take(only, MSG_WAITFORONE);
+    if (second === undefined) {
+      this.#take(only, MSG_WAITFORONE);
+      return;
+    }
     if (this.#libc.poll(this.#polled, this.#open.length, ms) <= 0) return;
     for (let i = 0; i < this.#open.length; i++) {
       if (this.#polled.readInt16LE(i * POLLED + 6) !== 0) this.#take(this.#open[i] as Open, MSG_DONTWAIT);

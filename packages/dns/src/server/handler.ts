@@ -71,7 +71,7 @@ export interface AnswerSource {
 }
 
 /** An answer that a cache would give now. */
-export interface KeptAnswer {
+interface KeptAnswer {
   /** With the names that stand in the question left out, and TTLs that do not matter. */
   readonly reply: Reply;
   /** Seconds that it was good for at `storedAt`, which is in milliseconds since the epoch. */

@@ -101,8 +101,9 @@ export class DnsServer {
     const { kube } = options;
     const factory: KubeFactory = kube === undefined ? defaultKube : typeof kube === 'function' ? kube : () => kube;
     const clock = options.clock ?? { now: () => Date.now() };
-    const fast = options.fast ?? {};
-    this.#fast = fast === false ? undefined : new Fast(fast, this.metrics, clock, this.#log);
+    // Workers have no clock but the machine's.
+    const fast = options.clock === undefined || options.fast === false ? options.fast : { workers: 0 };
+    this.#fast = fast === false ? undefined : new Fast(fast ?? {}, this.metrics, clock, this.#log);
     this.#runtime = {
       log: this.#log,
       metrics: this.metrics,

@@ -78,7 +78,11 @@ other.${Z}:0 {
 `;
 }
 
-type Change = { readonly service: string; readonly kind: 'cluster' | 'headless' | 'external' | 'none'; readonly n: number };
+type Change = {
+  readonly service: string;
+  readonly kind: 'cluster' | 'headless' | 'external' | 'none';
+  readonly n: number;
+};
 
 const SERVICES = ['web', 'db', 'api'];
 const NAMESPACES = ['demo', 'other'];
@@ -96,7 +100,10 @@ function apply(api: FakeApi, known: Set<string>, { service: name, kind, n }: Cha
     return;
   }
   const ips = n % 3 === 0 ? [`10.96.0.${n}`] : [`10.96.0.${n}`, `fd00::${n}`];
-  api.put('services', service(name, kind === 'headless' ? { ports: [HTTP, DNS] } : { clusterIPs: ips, ports: [HTTP, DNS] }));
+  api.put(
+    'services',
+    service(name, kind === 'headless' ? { ports: [HTTP, DNS] } : { clusterIPs: ips, ports: [HTTP, DNS] }),
+  );
   const endpoints = Array.from({ length: n % 5 }, (_, i) => ({
     ip: `10.1.${n}.${i}`,
     ...(i % 2 === 0 ? { hostname: `pod-${i}` } : {}),
@@ -160,7 +167,7 @@ const question: fc.Arbitrary<Asked> = fc.record({
   name: fc
     .tuple(fc.oneof(inCluster, inCluster, elsewhere, forwarded), fc.nat({ max: 3 }), fc.infiniteStream(fc.boolean()))
     .map(([name, mixed, coins]) =>
-      mixed > 0 ? name : [...name].map((c) => (coins.next().value === true ? c.toUpperCase() : c)).join(''),
+      mixed > 0 ? name : Array.from(name, (c) => (coins.next().value === true ? c.toUpperCase() : c)).join(''),
     ),
   type: fc.constantFrom(
     TYPE.A,
@@ -198,7 +205,10 @@ function comparable(bytes: Uint8Array | undefined): string {
   if (bytes === undefined) return 'no answer';
   const message = decodeMessage(bytes);
   const records = (list: typeof message.answers): string[] =>
-    list.map((rr) => `${Buffer.from(rr.name ?? []).toString('latin1')} ${rr.ttl} ${rr.type} ${Buffer.from(rr.rdata).toString('hex')}`);
+    list.map(
+      (rr) =>
+        `${Buffer.from(rr.name ?? []).toString('latin1')} ${rr.ttl} ${rr.type} ${Buffer.from(rr.rdata).toString('hex')}`,
+    );
   const spread = message.answers.filter((rr) => [TYPE.A, TYPE.AAAA, TYPE.MX].includes(rr.type as never)).length > 1;
   const answers = records(message.answers);
   return JSON.stringify({
@@ -313,7 +323,19 @@ describe('answers without the chain', () => {
       }),
       { numRuns: 40 },
     );
-    for (const kind of ['A 0', 'A 3', 'AAAA 0', 'AAAA 3', 'SRV 0', 'SRV 3', 'PTR 0', 'TXT 3', 'cached A 0', 'cached A 3', 'cached AAAA 0']) {
+    for (const kind of [
+      'A 0',
+      'A 3',
+      'AAAA 0',
+      'AAAA 3',
+      'SRV 0',
+      'SRV 3',
+      'PTR 0',
+      'TXT 3',
+      'cached A 0',
+      'cached A 3',
+      'cached AAAA 0',
+    ]) {
       expect(hits.get(kind) ?? 0, kind).toBeGreaterThan(10);
     }
   }, 60_000);
