@@ -10,7 +10,6 @@ const LATER = 'it is not written yet';
 export const UNSERVED: ReadonlyMap<string, string> = new Map([
   ['azure', CLOUD],
   ['clouddns', CLOUD],
-  ['debug', LATER],
   ['dnssec', SIGNING],
   ['dnstap', 'queries are seen with log, prometheus and weft dns top'],
   ['erratic', 'it only breaks answers for tests'],
@@ -19,7 +18,6 @@ export const UNSERVED: ReadonlyMap<string, string> = new Map([
   ['grpc', TRANSPORT],
   ['grpc_server', TRANSPORT],
   ['https3', TRANSPORT],
-  ['metadata', LATER],
   ['nomad', 'it serves the names of another orchestrator'],
   ['on', 'it runs commands of the Corefile, which a DNS server must not do'],
   ['pprof', 'it profiles programs written in Go'],
@@ -30,5 +28,4 @@ export const UNSERVED: ReadonlyMap<string, string> = new Map([
   ['sign', SIGNING],
   ['trace', LATER],
   ['tsig', SIGNING],
-  ['view', LATER],
 ]);
