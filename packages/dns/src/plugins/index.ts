@@ -36,6 +36,7 @@ import { secondary } from './secondary/index.ts';
 import { template } from './template/index.ts';
 import { timeouts } from './timeouts/index.ts';
 import { tls } from './tls/index.ts';
+import { trace } from './trace/index.ts';
 import { transfer } from './transfer/index.ts';
 import { view } from './view/index.ts';
 import { whoami } from './whoami/index.ts';
@@ -98,6 +99,7 @@ export const PLUGINS: ReadonlyMap<string, Plugin> = new Map(
     template,
     timeouts,
     tls,
+    trace,
     transfer,
     view,
     whoami,

@@ -1,7 +1,6 @@
 const CLOUD = 'it reads the API of one cloud provider, which a cluster DNS server does not need';
 const SIGNING = 'zones are not signed here: no cluster zone is, and files may be signed by the tools that make them';
 const TRANSPORT = 'the server speaks DNS over UDP, TCP, TLS and HTTPS';
-const LATER = 'it is not written yet';
 
 /**
  * The plugins of CoreDNS that a Corefile cannot use here, with the reason that users are told. Together with `PLUGINS`
@@ -26,6 +25,5 @@ export const UNSERVED: ReadonlyMap<string, string> = new Map([
   ['route53', CLOUD],
   ['shed', 'load beyond what is answered waits in the socket, whose queue is bounded'],
   ['sign', SIGNING],
-  ['trace', LATER],
   ['tsig', SIGNING],
 ]);

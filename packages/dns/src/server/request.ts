@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import { EDNS_DO, keyToText, type Limits, nameToText, type Query } from '../wire/index.ts';
 
 export type Proto = 'udp' | 'tcp';
@@ -11,6 +12,8 @@ export interface PacketContext {
   readonly family: 4 | 6;
   /** Where the packet arrived, on connections; UDP packets arrived where the site listens. */
   readonly local?: { readonly address: string; readonly port: number };
+  /** Headers of the request, over HTTPS. */
+  readonly headers?: IncomingHttpHeaders;
   /**
    * Sends a message ahead of the answer, on connections only: zone transfers take many. Resolves when the client has read
    * enough to get more. Rejects when the client has left.
