@@ -1,6 +1,7 @@
 import { FLAG, type NameKey, type Query, RCODE, type ReplyContent, type Rr } from '../wire/index.ts';
 import type { Provenance } from '@weft/plan';
 import type { Request } from './request.ts';
+import type { Observer } from './site.ts';
 
 /** An answer that a plugin gives. Immutable: plugins that change answers make a new one. */
 export interface Reply extends ReplyContent {
@@ -68,6 +69,20 @@ export interface ExternalSource {
   ready(): boolean;
 }
 
+/** Which clients a block is for, and its name in the metrics. */
+export interface View {
+  readonly name: string;
+  accepts(request: Request): boolean;
+}
+
+/** Where a block is served, as the labels of metrics have it. */
+export interface ServedAt {
+  /** For example `dns://:53`. */
+  readonly server: string;
+  readonly zone: string;
+  readonly view: string;
+}
+
 /** One plugin of a server block at work. */
 export interface Handler {
   readonly name: string;
@@ -94,6 +109,14 @@ export interface Handler {
   searchPath?(request: Request): readonly string[] | undefined;
   /** The API objects behind the answers to a name. */
   explain?(key: NameKey): readonly Provenance[];
+  /** Leaves queries that it does not accept to other blocks of the zone. */
+  readonly filter?: View;
+  /** Says what it knows about a query; asked before the chain. */
+  describe?(request: Request, say: (label: string, value: () => string) => void): void;
+  /** Gathers what the plugins of the block know, for those who ask by label. */
+  readonly collect?: (request: Request) => void;
+  /** Who is told about every finished query at an address. */
+  observer?(at: ServedAt): Observer;
   /** Tells the plugin which ones come after it, once, when the chain is made. */
   linked?(later: readonly Handler[]): void;
 }

@@ -6,14 +6,11 @@ import { type Logger, WeftError } from '@weft/plan';
 import { openBatchSocket } from './batch.ts';
 import type { ListenFd } from './http.ts';
 import { type PacketContext, packetContext } from './request.ts';
+import { DEFAULTS } from './settings.ts';
 import type { Site } from './site.ts';
+import { serveStream } from './stream.ts';
 
 const RECEIVE_BUFFER = 4 * 1024 * 1024;
-/** A connection without a query for so long is closed. */
-const IDLE_MS = 10_000;
-/** A client that does not read gets no more answers computed than fit in here. */
-const MAX_UNREAD = 256 * 1024;
-const MAX_IN_FLIGHT = 128;
 const MAX_CONNECTIONS = 4096;
 /** A packet that was on its way to a socket when the socket left has arrived after so long. */
 const LEAVE_MS = 20;
@@ -21,8 +18,44 @@ const LEAVE_MS = 20;
 /** Families that the machine may lack although the wildcard address asks for them. */
 const ABSENT = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL']);
 
-/** UDP and TCP on one address; what they serve can be exchanged while they run. */
-export class Listener {
+/** Is this the error of opening a socket of a family that the machine lacks? */
+export function isAbsent(error: unknown): boolean {
+  return ABSENT.has((error as NodeJS.ErrnoException).code ?? '');
+}
+
+export function reachable(host: string, port: number): { host: string; port: number } {
+  return { host: host === '' || host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host, port };
+}
+
+export function listenError(host: string, port: number, error: unknown): WeftError {
+  return new WeftError({
+    code: 'DNS_LISTEN',
+    message: `cannot listen on ${host.includes(':') ? `[${host}]` : host}:${port}: ${(error as Error).message}`,
+    hint: 'another DNS server may run here; choose another port or address in the Corefile',
+    cause: error,
+  });
+}
+
+/** Sockets at one address that serve a site; what they serve can be exchanged while they run. */
+export interface AddressListener {
+  site: Site;
+  readonly host: string;
+  /** The port in use; known once opened when 0 was asked for. */
+  readonly port: number;
+  /** Host and port to reach this listener from this machine. */
+  readonly reachable: { host: string; port: number };
+  /** @throws WeftError `DNS_LISTEN` when the address is taken. */
+  open(): Promise<void>;
+  /**
+   * Takes no more queries where others share the address, and answers those that were taken, for at most `limitMs`. Then
+   * `close` loses none.
+   */
+  drain(limitMs: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** UDP and TCP on one address. */
+export class Listener implements AddressListener {
   site: Site;
   readonly host: string;
   readonly #log: Logger;
@@ -50,18 +83,14 @@ export class Listener {
     this.#log = log;
   }
 
-  /** The port in use; known once opened when 0 was asked for. */
   get port(): number {
     return this.#port;
   }
 
-  /** Host and port to reach this listener from this machine. */
   get reachable(): { host: string; port: number } {
-    const host = this.host === '' || this.host === '0.0.0.0' ? '127.0.0.1' : this.host === '::' ? '::1' : this.host;
-    return { host, port: this.#port };
+    return reachable(this.host, this.#port);
   }
 
-  /** @throws WeftError `DNS_LISTEN` when the address is taken. */
   async open(): Promise<void> {
     const asked = this.#port;
     // A free UDP port may be taken for TCP: another one is asked for.
@@ -76,21 +105,11 @@ export class Listener {
         await this.close();
         this.#port = asked;
         if (asked === 0 && attempt < 5) continue;
-        const text = `${this.host.includes(':') ? `[${this.host}]` : this.host}:${asked}`;
-        throw new WeftError({
-          code: 'DNS_LISTEN',
-          message: `cannot listen on ${text}: ${(error as Error).message}`,
-          hint: 'another DNS server may run here; choose another port or address in the Corefile',
-          cause: error,
-        });
+        throw listenError(this.host, asked, error);
       }
     }
   }
 
-  /**
-   * Takes no more queries where others share the address, and answers those that were taken, for at most `limitMs`. Then
-   * `close` loses none.
-   */
   async drain(limitMs: number): Promise<void> {
     const shared = this.#shared.splice(0);
     for (const { leave } of shared) leave();
@@ -125,15 +144,21 @@ export class Listener {
 
   async #openOne(host: string, mayLack: boolean): Promise<void> {
     try {
-      await this.#openUdp(host);
+      const sockets = this.site.settings.sockets ?? DEFAULTS.sockets;
+      for (let i = 0; i < sockets; i++) {
+        if (!(await this.#openUdp(host, sockets > 1)) && sockets > 1) {
+          this.#log.warn('plugin/multisocket: this machine lets only one socket listen at an address');
+          break;
+        }
+      }
       await this.#openTcp(host);
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (!mayLack || code === undefined || !ABSENT.has(code)) throw error;
+      if (!mayLack || !isAbsent(error)) throw error;
     }
   }
 
-  async #openUdp(host: string): Promise<void> {
+  /** Tells whether others can be opened beside this one. */
+  async #openUdp(host: string, several: boolean): Promise<boolean> {
     const family = host.includes(':') ? 6 : 4;
     const socket = createSocket({
       type: family === 6 ? 'udp6' : 'udp4',
@@ -145,7 +170,7 @@ export class Listener {
     const batch =
       ip === undefined || this.#dgramOnly
         ? undefined
-        : openBatchSocket(ip.bytes, this.#port, RECEIVE_BUFFER, this.#listenFd !== undefined);
+        : openBatchSocket(ip.bytes, this.#port, RECEIVE_BUFFER, several || this.#listenFd !== undefined);
     await new Promise<void>((resolve, reject) => {
       socket.once('error', (error) => {
         socket.close();
@@ -180,6 +205,7 @@ export class Listener {
       } else if (answer !== undefined) send(answer, from.port, from.address);
       batch?.drain(respond, send);
     });
+    return batch !== undefined;
   }
 
   #sendUdp(socket: UdpSocket, bytes: Buffer, port: number, address: string): void {
@@ -207,82 +233,11 @@ export class Listener {
     server.on('error', (error) => this.#log.warn(`tcp socket on ${host}:${this.#port}: ${error.message}`));
   }
 
-  /** Queries of one connection, answered in the order in which their answers are ready (RFC 7766 section 6.2.1.1). */
   #serveConnection(connection: Socket): void {
     this.#connections.add(connection);
-    let buffer: Buffer = Buffer.alloc(0);
-    let inFlight = 0;
-    let paused = false;
-    const send = (bytes: Buffer): void => {
-      if (connection.destroyed) return;
-      const length = Buffer.allocUnsafe(2);
-      length.writeUInt16BE(bytes.length);
-      connection.cork();
-      connection.write(length);
-      connection.write(bytes);
-      connection.uncork();
-    };
-    const context: PacketContext = {
-      ...packetContext('tcp', connection.remoteAddress ?? '', connection.remotePort ?? 0),
-      send: async (message) => {
-        send(message);
-        if (connection.writableLength > MAX_UNREAD) await drained(connection);
-        if (connection.destroyed) throw new Error('the client has left');
-      },
-    };
-    const busy = (): boolean => inFlight >= MAX_IN_FLIGHT || connection.writableLength > MAX_UNREAD;
-    const settled = (bytes: Buffer | undefined): void => {
-      inFlight -= 1;
-      if (bytes !== undefined) send(bytes);
-      resume();
-    };
-    const drain = (): void => {
-      let at = 0;
-      while (buffer.length - at >= 2) {
-        const length = buffer.readUInt16BE(at);
-        if (buffer.length - at - 2 < length) break;
-        if (busy()) {
-          paused = true;
-          connection.pause();
-          break;
-        }
-        const answer = this.site.respond(buffer.subarray(at + 2, at + 2 + length), context);
-        at += 2 + length;
-        if (answer instanceof Promise) {
-          inFlight += 1;
-          void answer.then(settled);
-        } else if (answer !== undefined) send(answer);
-      }
-      buffer = buffer.subarray(at);
-    };
-    const resume = (): void => {
-      if (!paused || busy()) return;
-      paused = false;
-      connection.resume();
-      drain();
-    };
-    connection.setTimeout(IDLE_MS, () => connection.destroy());
-    connection.on('data', (chunk: Buffer) => {
-      buffer = buffer.length === 0 ? chunk : Buffer.concat([buffer, chunk]);
-      drain();
-    });
-    connection.on('drain', resume);
-    connection.on('error', () => connection.destroy());
     connection.on('close', () => this.#connections.delete(connection));
+    serveStream(connection, () => this.site);
   }
-}
-
-/** Resolves when everything that was written has been taken, or can be no more. */
-function drained(connection: Socket): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      connection.off('drain', done);
-      connection.off('close', done);
-      resolve();
-    };
-    connection.on('drain', done);
-    connection.on('close', done);
-  });
 }
 
 function ignore(): void {

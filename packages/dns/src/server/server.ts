@@ -7,11 +7,12 @@ import { parseCorefile, type ServerBlock } from '../corefile/parser.ts';
 import type { Position } from '../corefile/error.ts';
 import { isDirective } from '../plugins/index.ts';
 import { keyFromText } from '../wire/index.ts';
-import { Configuration, configure, hashBlocks } from './configuration.ts';
+import { Configuration, configure, hashBlocks, type Listening, siteKey } from './configuration.ts';
 import type { InKernel, InKernelOptions } from '../in-kernel/in-kernel.ts';
+import { DebugLog } from './debug-log.ts';
 import { HttpHub, type ListenFd } from './http.ts';
 import { defaultKube } from './kube.ts';
-import { Listener } from './listeners.ts';
+import { type AddressListener, Listener } from './listeners.ts';
 import { DnsMetrics } from './metrics.ts';
 import type { Clock, KubeFactory, KubeSource, Runtime } from './plugin.ts';
 import { Shared } from './shared.ts';
@@ -55,6 +56,8 @@ export interface DnsOptions {
 
 /** Where a server answers. */
 export interface DnsAddress {
+  /** `dns`, `tls` or `https`. */
+  readonly transport: string;
   /** Empty for all addresses. */
   readonly host: string;
   readonly port: number;
@@ -65,14 +68,14 @@ const DRAIN_MS = 5000;
 
 interface Current {
   readonly configuration: Configuration;
-  readonly listeners: Map<string, Listener>;
+  readonly listeners: Map<string, AddressListener>;
 }
 
 /** A running DNS server. */
 export class DnsServer {
   readonly metrics = new DnsMetrics();
   readonly #options: DnsOptions;
-  readonly #log: Logger;
+  readonly #log: DebugLog;
   readonly #http: HttpHub;
   readonly #listenFd: ListenFd | undefined;
   readonly #runtime: Runtime;
@@ -86,7 +89,7 @@ export class DnsServer {
 
   constructor(options: DnsOptions) {
     this.#options = options;
-    this.#log = options.log ?? silentLogger;
+    this.#log = new DebugLog(options.log ?? silentLogger);
     this.#listenFd =
       options.share === true
         ? (host, port, v6Only = false) => listenTcp(host, port, undefined, { share: true, v6Only })
@@ -106,13 +109,20 @@ export class DnsServer {
       reload: () => this.reload(),
       configHash: () => this.#current.configuration.hash,
       currentHash: () => hashBlocks(this.#parse()),
+      setDebug: (on) => {
+        this.#log.debugging = on;
+      },
       fatal: (error) => this.#die(error),
     };
   }
 
   /** Where the server answers, with the ports it got. */
   get addresses(): DnsAddress[] {
-    return [...this.#current.listeners.values()].map(({ host, port }) => ({ host, port }));
+    return [...this.#current.listeners].map(([key, { host, port }]) => ({
+      transport: key.slice(0, key.indexOf(':')),
+      host,
+      port,
+    }));
   }
 
   /** True when every plugin that has to load something has loaded it. */
@@ -173,7 +183,7 @@ export class DnsServer {
 
   async #openInKernel(): Promise<void> {
     const { inKernel } = this.#options;
-    const port = this.addresses[0]?.port;
+    const port = this.addresses.find(({ transport }) => transport === 'dns')?.port;
     if (inKernel === undefined || port === undefined) return;
     // Loaded only here: a server without it needs no rights and no FFI.
     const { InKernel } = await import('../in-kernel/in-kernel.ts');
@@ -184,7 +194,8 @@ export class DnsServer {
 
   #followInKernel(): void {
     const { listeners, configuration } = this.#current;
-    const site = listeners.values().next().value?.site;
+    const first = [...listeners].find(([key]) => key.startsWith('dns:'));
+    const site = first?.[1].site;
     if (site === undefined) return;
     const sources = configuration.handlers.flatMap((handler) => handler.source ?? []);
     this.#inKernel?.follow(site, sources);
@@ -255,15 +266,15 @@ export class DnsServer {
   /** Starts a configuration beside the one in force, hands the sockets over, and stops the old one. */
   async #switchTo(next: Configuration): Promise<void> {
     const before = this.#current;
-    const fresh: Listener[] = [];
-    const listeners = new Map<string, Listener>();
+    const fresh: AddressListener[] = [];
+    const listeners = new Map<string, AddressListener>();
     try {
       await next.start();
-      for (const [key, { host, port, site }] of next.sites) {
-        site.watchers = this.#watchers;
+      for (const [key, listening] of next.sites) {
+        listening.site.watchers = this.#watchers;
         let listener = before.listeners.get(key);
         if (listener === undefined) {
-          listener = new Listener(host, port, site, this.#log, this.#options.dgramOnly, this.#listenFd);
+          listener = await this.#listenerFor(listening);
           fresh.push(listener);
           await listener.open();
         }
@@ -274,12 +285,23 @@ export class DnsServer {
       await next.stop();
       throw error;
     }
-    for (const [key, { site }] of next.sites) (listeners.get(key) as Listener).site = site;
+    for (const [key, { site, host }] of next.sites) {
+      const listener = listeners.get(key) as AddressListener;
+      site.bound = { address: host === '' ? '::' : host, port: listener.port };
+      listener.site = site;
+    }
     this.#current = { configuration: next, listeners };
     this.#followInKernel();
     for (const [key, listener] of before.listeners) if (!listeners.has(key)) await listener.close();
     await before.configuration.stop();
-    next.listening((host, port) => listeners.get(`${host} ${port}`)?.reachable);
+    next.listening((asked) => listeners.get(siteKey(asked))?.reachable);
+  }
+
+  /** Encrypted transports are loaded only where a Corefile asks for them. */
+  async #listenerFor({ transport, host, port, site }: Listening): Promise<AddressListener> {
+    if (transport === 'dns') return new Listener(host, port, site, this.#log, this.#options.dgramOnly, this.#listenFd);
+    const { secureListener } = await import('./secure-listener.ts');
+    return secureListener(transport, host, port, site, this.#log, this.metrics, this.#listenFd);
   }
 
   #die(error: Error): void {

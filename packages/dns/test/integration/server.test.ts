@@ -253,14 +253,16 @@ describe('endpoints', () => {
     expect(short(await ask(port, NAME))).toBe('SERVFAIL');
     const metrics = await get(dns, ':0', '/metrics');
     expect(metrics).toContain(
-      'coredns_dns_requests_total{server="dns://:0",zone=".",view="",proto="udp",family="1",type="A"} 1',
+      'coredns_dns_requests_total{server="dns://127.0.0.1:0",zone=".",view="",proto="udp",family="1",type="A"} 1',
     );
     expect(metrics).toContain(
-      'coredns_dns_responses_total{server="dns://:0",zone=".",view="",rcode="SERVFAIL",plugin="kubernetes"} 1',
+      'coredns_dns_responses_total{server="dns://127.0.0.1:0",zone=".",view="",rcode="SERVFAIL",plugin="kubernetes"} 1',
     );
-    expect(metrics).toContain('coredns_plugin_enabled{server="dns://:0",zone=".",view="",name="kubernetes"} 1');
+    expect(metrics).toContain(
+      'coredns_plugin_enabled{server="dns://127.0.0.1:0",zone=".",view="",name="kubernetes"} 1',
+    );
     expect(metrics).toMatch(
-      /coredns_dns_request_duration_seconds_count{server="dns:\/\/:0",zone=".",view="",type="A"} 1/,
+      /coredns_dns_request_duration_seconds_count{server="dns:\/\/127.0.0.1:0",zone=".",view="",type="A"} 1/,
     );
     expect(metrics).toContain('weft_informer_objects{informer="dns-services"} 0');
   });
