@@ -89,6 +89,6 @@ export class PodNetworks implements NetworkSource {
 }
 
 /** The annotation as Multus writes it: one object after the other, indented by four spaces. */
-export function statusText(statuses: readonly NetworkStatus[]): string {
+function statusText(statuses: readonly NetworkStatus[]): string {
   return `[${statuses.map((status) => JSON.stringify(status, undefined, 4)).join(',')}]`;
 }

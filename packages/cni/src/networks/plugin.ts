@@ -11,7 +11,6 @@ import { CniCode, CniError } from '../spec/errors.ts';
 import { isObject, objectField } from '../spec/json.ts';
 import type { CniResult, Plugin, PluginRequest } from '../spec/types.ts';
 import { versionAtLeast } from '../spec/versions.ts';
-import { DEFAULT_NETWORK_ANNOTATION, NETWORKS_ANNOTATION } from './annotations.ts';
 import { type NetworksConfig, readNetworksConfig } from './config.ts';
 import { type NetworkPod, planNetworks, type PlannedNetwork, wantedNetworks } from './plan.ts';
 import { type FoundRecord, NetworkRecords, type NetworksRecord } from './records.ts';
@@ -336,11 +335,6 @@ export class NetworksPlugin implements Plugin {
     }
     return runtime;
   }
-}
-
-/** True for annotations that ask for something that only this plugin can give. */
-export function asksForNetworks(annotations: Readonly<Record<string, string>>): boolean {
-  return [NETWORKS_ANNOTATION, DEFAULT_NETWORK_ANNOTATION].some((name) => (annotations[name] ?? '').trim() !== '');
 }
 
 function checkReady(config: NetworksConfig): void {

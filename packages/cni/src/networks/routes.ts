@@ -10,7 +10,7 @@ function familyOf(address: string): 4 | 6 {
 }
 
 /** Who is to have the pod's default route, by family; families that nobody asks for are left as they are. */
-export function routeOwners(
+function routeOwners(
   planned: readonly PlannedNetwork[],
 ): ReadonlyMap<4 | 6, { readonly index: number; readonly gateway: string }> {
   const owners = new Map<4 | 6, { index: number; gateway: string }>();

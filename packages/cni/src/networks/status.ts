@@ -28,7 +28,7 @@ const PCI = /^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/i;
 const ANYWHERE: ReadonlySet<string> = new Set(['0.0.0.0/0', '::/0']);
 
 /** Gateways of the default routes of a result. A route without one has that of an address of its family. */
-export function defaultGateways(result: CniResult): readonly string[] {
+function defaultGateways(result: CniResult): readonly string[] {
   return (result.routes ?? []).flatMap((route) => {
     if (!ANYWHERE.has(route.dst)) return [];
     const v6 = route.dst.includes(':');
