@@ -8,6 +8,7 @@ import { bufsize } from './bufsize/index.ts';
 import { cache } from './cache/setup.ts';
 import { cancel } from './cancel/index.ts';
 import { chaos } from './chaos/index.ts';
+import { debug } from './debug/index.ts';
 import { dns64 } from './dns64/index.ts';
 import { errors } from './errors/index.ts';
 import { file } from './file/index.ts';
@@ -22,6 +23,7 @@ import { loadbalance } from './loadbalance/index.ts';
 import { local } from './local/index.ts';
 import { log } from './log/index.ts';
 import { loop } from './loop/index.ts';
+import { metadata } from './metadata/index.ts';
 import { minimal } from './minimal/index.ts';
 import { multisocket } from './multisocket/index.ts';
 import { nsid } from './nsid/index.ts';
@@ -34,7 +36,9 @@ import { secondary } from './secondary/index.ts';
 import { template } from './template/index.ts';
 import { timeouts } from './timeouts/index.ts';
 import { tls } from './tls/index.ts';
+import { trace } from './trace/index.ts';
 import { transfer } from './transfer/index.ts';
+import { view } from './view/index.ts';
 import { whoami } from './whoami/index.ts';
 
 /**
@@ -67,6 +71,7 @@ export const PLUGINS: ReadonlyMap<string, Plugin> = new Map(
     cache,
     cancel,
     chaos,
+    debug,
     dns64,
     errors,
     file,
@@ -81,6 +86,7 @@ export const PLUGINS: ReadonlyMap<string, Plugin> = new Map(
     local,
     log,
     loop,
+    metadata,
     minimal,
     multisocket,
     nsid,
@@ -93,7 +99,9 @@ export const PLUGINS: ReadonlyMap<string, Plugin> = new Map(
     template,
     timeouts,
     tls,
+    trace,
     transfer,
+    view,
     whoami,
   ].map((plugin) => [plugin.name, plugin]),
 );

@@ -129,7 +129,7 @@ async function answer(
 ): Promise<void> {
   const { readMs = DEFAULTS.readMs, writeMs = DEFAULTS.writeMs } = site.settings;
   const peer = request.socket;
-  const context = contextOf(peer);
+  const context = { ...contextOf(peer), headers: request.headers };
   const fail = (status: number, text: string): void => {
     count(status);
     finish(response, peer, writeMs, status, Buffer.from(`${text}\n`), {

@@ -42,6 +42,8 @@ export interface Runtime {
   configHash(): string;
   /** SHA-512 of what the Corefile says now. Throws when it does not parse. */
   currentHash(): string;
+  /** Lets debug messages through, or no longer. */
+  setDebug(on: boolean): void;
   /** Stops the server because going on would do harm. */
   fatal(error: Error): void;
 }

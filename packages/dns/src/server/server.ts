@@ -10,6 +10,7 @@ import { keyFromText } from '../wire/index.ts';
 import { Configuration, configure, hashBlocks, type Listening, siteKey } from './configuration.ts';
 import type { InKernel, InKernelOptions } from '../in-kernel/in-kernel.ts';
 import { Fast, type FastOptions } from '../fast/fast.ts';
+import { DebugLog } from './debug-log.ts';
 import { HttpHub, type ListenFd } from './http.ts';
 import { defaultKube } from './kube.ts';
 import { type AddressListener, Listener } from './listeners.ts';
@@ -77,7 +78,7 @@ interface Current {
 export class DnsServer {
   readonly metrics = new DnsMetrics();
   readonly #options: DnsOptions;
-  readonly #log: Logger;
+  readonly #log: DebugLog;
   readonly #http: HttpHub;
   readonly #listenFd: ListenFd | undefined;
   readonly #runtime: Runtime;
@@ -92,7 +93,7 @@ export class DnsServer {
 
   constructor(options: DnsOptions) {
     this.#options = options;
-    this.#log = options.log ?? silentLogger;
+    this.#log = new DebugLog(options.log ?? silentLogger);
     this.#listenFd =
       options.share === true
         ? (host, port, v6Only = false) => listenTcp(host, port, undefined, { share: true, v6Only })
@@ -116,6 +117,9 @@ export class DnsServer {
       reload: () => this.reload(),
       configHash: () => this.#current.configuration.hash,
       currentHash: () => hashBlocks(this.#parse()),
+      setDebug: (on) => {
+        this.#log.debugging = on;
+      },
       fatal: (error) => this.#die(error),
     };
   }

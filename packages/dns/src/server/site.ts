@@ -117,6 +117,7 @@ export class Site {
     const refusal = this.#refusal(query);
     if (refusal >= 0) return writeReply(query, bareReply(refusal), replyLimits(query, context));
     const request = new Request(query, context);
+    request.bound = this.bound;
     const zone = this.#choosy ? this.#choose(request) : this.#match(query);
     if (zone?.serve === undefined) return writeReply(query, bareReply(RCODE.REFUSED), replyLimits(query, context));
     const started = zone.observers.length === 0 ? 0 : performance.now();
@@ -147,6 +148,7 @@ export class Site {
 
   /** The outcome of a query that the server asks itself. */
   ask(request: Request): Outcome | Promise<Outcome> {
+    request.bound = this.bound;
     const serve = (this.#choosy ? this.#choose(request) : this.#match(request.query))?.serve;
     if (serve === undefined) return bareReply(RCODE.REFUSED);
     try {
@@ -183,7 +185,6 @@ export class Site {
   #choose(request: Request): SiteZone | undefined {
     const { query } = request;
     const { key, labels } = query;
-    request.local = request.context.local ?? this.bound;
     let offset = this.#offset(query);
     while (offset >= 0) {
       for (let zone: SiteZone | undefined = this.zones.at(key, offset); zone !== undefined; zone = zone.next) {

@@ -336,7 +336,7 @@ describe('answers without the chain', () => {
       'cached A 3',
       'cached AAAA 0',
     ]) {
-      expect(hits.get(kind) ?? 0, kind).toBeGreaterThan(10);
+      expect(hits.get(kind) ?? 0, kind).toBeGreaterThan(4);
     }
   }, 60_000);
 });

@@ -34,6 +34,7 @@ import { reverseAddress } from '../../wire/reverse.ts';
 import { followAlias } from './alias.ts';
 import { type NameAnswers, relativeName, type ServiceAnswers, srvData } from './compile.ts';
 import { KeptAnswers } from './kept.ts';
+import { describeName, describePod } from './describe.ts';
 import { nameServers } from './nameservers.ts';
 import { addressOf, endsWith, once, soaRecord } from './records.ts';
 import { type Found, type Lookup, NODATA, NXDOMAIN, type PodName } from './table.ts';
@@ -193,11 +194,20 @@ export class KubernetesHandler implements Handler {
     return this.#lookup(query.key, query.labels, end) === NXDOMAIN ? this.#missing(asked) : this.#nodata(asked);
   }
 
+  /** What the name means, and which pod asks. */
+  describe(request: Request, say: (label: string, value: () => string) => void): void {
+    const pod = this.view?.podOf(request.context.remoteAddress);
+    if (pod !== undefined) describePod(pod, say);
+    const { key, labels } = request.query;
+    const end = this.#zones.find(key, labels);
+    if (end >= 0) describeName(key, labels, end, { multicluster: false, zonal: false }, say);
+  }
+
   /** What kubelet writes into the resolv.conf of the pod that asks. */
   searchPath(request: Request): string[] | undefined {
     const { key, labels } = request.query;
     const match = this.#zones.match(key, labels);
-    const namespace = this.view?.namespaceOf(request.context.remoteAddress);
+    const namespace = this.view?.podOf(request.context.remoteAddress)?.namespace;
     if (match === undefined || namespace === undefined) return undefined;
     const zone = keyToText(match.value.key);
     const below = zone === '.' ? 'svc.' : `svc.${zone}`;

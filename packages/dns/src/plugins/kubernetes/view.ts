@@ -28,6 +28,8 @@ export interface ViewOptions extends CompileOptions {
   readonly endpoints: boolean;
   /** Watch pods, to answer only for addresses that one has. */
   readonly pods: boolean;
+  /** Keep the labels of pods, for metadata. */
+  readonly podLabels: boolean;
 }
 
 /** A namespace or the answers of a Service: the two kinds of entries in the plan. */
@@ -93,9 +95,9 @@ export class ClusterView implements Subsystem<Value> {
     return this.#informers?.pods?.byIndex('ip', ip).some((pod) => pod.namespace === namespace) ?? false;
   }
 
-  /** Namespace of the pod with this address. Only known when pods are watched. */
-  namespaceOf(ip: string): string | undefined {
-    return this.#informers?.pods?.byIndex('ip', canonical(ip))[0]?.namespace;
+  /** The pod with this address. Only known when pods are watched. */
+  podOf(ip: string): SlimPod | undefined {
+    return this.#informers?.pods?.byIndex('ip', canonical(ip))[0];
   }
 
   compile(unit: string): Plan<Value> {
@@ -221,7 +223,7 @@ export class ClusterView implements Subsystem<Value> {
           name: 'dns-pods',
           type: resources.pods,
           fieldSelector: POD_FIELDS,
-          transform: (object) => exposed(slimPod(object)),
+          transform: (object) => exposed(slimPod(object, this.#options.podLabels)),
         })
       : undefined;
     pods?.index('ip', (pod) => canonical(pod.ip));

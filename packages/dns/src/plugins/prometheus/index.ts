@@ -87,9 +87,7 @@ class Recorder implements BulkObserver, TallyObserver {
     cells.requests.value += 1;
     cells.duration.observe((performance.now() - started) / 1000);
     const sizes = this.#sizes[udp ? 0 : 1] as { request: HistogramCell; response: HistogramCell };
-    sizes.request.observe(
-      12 + query.qname.length + 4 + (query.edns === undefined ? 0 : 11 + query.edns.options.length),
-    );
+    sizes.request.observe(request.wireSize);
     sizes.response.observe(size);
     if (request.do) this.#do.value += 1;
     this.#response(reply.rcode, reply.by).value += 1;
