@@ -32,6 +32,7 @@ export async function startSite(corefile: string, kube: KubeSource, clock: Clock
       reload: () => Promise.resolve(),
       configHash: () => '',
       currentHash: () => '',
+      setDebug: () => {},
       fatal: (error) => {
         throw error;
       },
