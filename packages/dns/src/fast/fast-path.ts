@@ -20,7 +20,7 @@ import {
 import { type Entry, givesForCase, LOWER_ONLY, type Shape, shapeOf } from './entry.ts';
 import { ENTRY_FLAG, SERIALS, VARIANT } from './memory.ts';
 import { type FastPlan, planFast } from './plan.ts';
-import { DROP, MISS, Reader } from './reader.ts';
+import { Reader } from './reader.ts';
 import type { Sorts } from './tallies.ts';
 import { Table } from './table.ts';
 
@@ -107,16 +107,6 @@ export class FastPath {
   close(): void {
     this.#leave();
     this.#enable();
-  }
-
-  /**
-   * The answer to a packet over UDP, from the table or else from the chain, which the table then learns. As
-   * `Site.respondInPlace`.
-   */
-  answer(packet: Uint8Array, context: PacketContext): number | Promise<Buffer> {
-    const size = this.respond(packet, context.family === 6, replyBytes);
-    if (size !== MISS) return size === DROP ? 0 : size;
-    return this.chain(packet, context);
   }
 
   /** The answer of the chain, which the table learns. As `Site.respondInPlace`. */
