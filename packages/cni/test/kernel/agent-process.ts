@@ -21,7 +21,8 @@ await server.start();
 await server.flush();
 process.on('message', (message) => {
   void (async () => {
-    if (message === 'flush') await server.flush();
+    if (message === 'sweep') await server.sweep();
+    if (message === 'flush' || message === 'sweep') await server.flush();
     if (Array.isArray(message)) await server.reconcile(message as { containerId: string; ifname: string }[]);
     process.send?.(server.attachments());
   })();

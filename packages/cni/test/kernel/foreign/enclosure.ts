@@ -10,16 +10,20 @@ const MODULES = join(import.meta.dirname, '../../../../../node_modules');
 
 /**
  * runc where it may make no cgroups, as the machine of the tests may not allow any. It is called crun, because podman
- * does without cgroups for that one only, and gets a flag of crun that runc does not know.
+ * does without cgroups for that one only, and gets a flag of crun that runc does not know. containerd names a cgroup in
+ * any case, and looks there for all processes of a container (--all).
  */
 const RUNC = `#!/bin/sh
-skip=
+before=
 for arg do
   shift
-  if [ "$skip" ]; then skip=; continue; fi
+  case $before in
+    --cgroup-manager) before=; continue ;;
+    --bundle) sed -i -E 's/"cgroupsPath":"[^"]*",//; s/"shares":[0-9]+,?//' "$arg/config.json" ;;
+  esac
+  before=$arg
   case $arg in
-    --cgroup-manager) skip=1 ;;
-    --cgroup-manager=*) ;;
+    --cgroup-manager | --cgroup-manager=* | --all) ;;
     *) set -- "$@" "$arg" ;;
   esac
 done
@@ -27,7 +31,9 @@ exec runc --rootless=true "$@"
 `;
 
 /** What other runtimes write to outside of their own directories becomes memory of the enclosure. */
-const COVERED = ['/run', '/dev/shm', '/var/lib/cni', '/etc/cni', '/opt/cni'];
+const COVERED = ['/run', '/dev/shm', '/var/lib'];
+/** The same where there is something that is needed: changes become memory. */
+const OVERLAID = ['/etc', '/opt'];
 
 /** What a command printed. */
 export interface Ran {
@@ -65,13 +71,20 @@ export class Enclosure {
 
   static async open(): Promise<Enclosure> {
     const dir = mkdtempSync(join(tmpdir(), 'weft-foreign-'));
-    for (const name of ['net.d', 'state', 'data', 'rootfs/bin', 'rootfs/proc'])
+    const data = join(dir, 'data');
+    for (const name of ['bin', 'net.d', 'state', 'data', 'rootfs/bin', 'rootfs/proc'])
       mkdirSync(join(dir, name), { recursive: true });
     const script = [
-      // Of the machine's directories only those that are there can be covered.
-      ...COVERED.map((path) => `if [ -d ${path} ]; then mount -t tmpfs tmpfs ${path}; fi`),
+      ...COVERED.map((path) => `mount -t tmpfs tmpfs ${path}`),
       'mkdir -p /run/lock /run/netns',
-      `mount -t tmpfs tmpfs ${join(dir, 'data')}`,
+      `mount -t tmpfs tmpfs ${data}`,
+      ...OVERLAID.map((path) => {
+        const [upper, work] = [join(data, `upper${path}`), join(data, `work${path}`)];
+        return `mkdir -p ${upper} ${work}; mount -t overlay -o lowerdir=${path},upperdir=${upper},workdir=${work} o ${path}`;
+      }),
+      // Where runtimes look that are not told.
+      `mkdir -p /etc/cni/net.d /opt/cni/bin`,
+      `mount --bind ${join(dir, 'net.d')} /etc/cni/net.d; mount --bind ${join(dir, 'bin')} /opt/cni/bin`,
       'mount -t cgroup2 -o ro cgroup2 /sys/fs/cgroup 2>/dev/null || true',
       'ip link set lo up',
       'ip link add out0 type veth peer name out1',
@@ -126,11 +139,11 @@ export class Enclosure {
     if (first !== 'ready') throw new Error(`the agent ended at once: ${first}`);
   }
 
-  /** What the agent has attached, once it has finished what it had to do. */
-  async attachments(): Promise<readonly PodAttachment[]> {
+  /** What the agent has attached, once it has finished what it had to do, or has looked for what others forgot. */
+  async attachments(first: 'flush' | 'sweep' = 'flush'): Promise<readonly PodAttachment[]> {
     const agent = this.#agent as ChildProcess;
     const answer = once(agent, 'message');
-    agent.send('flush');
+    agent.send(first);
     return (await answer)[0] as PodAttachment[];
   }
 
