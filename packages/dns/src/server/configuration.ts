@@ -165,7 +165,15 @@ function setUpBlock(draft: Draft): void {
       const observers = handlers.flatMap(
         (handler) => handler.observer?.({ server, zone: address.zone, view: view?.name ?? '' }) ?? [],
       );
-      site.add(address.zone, { serve, observers, quick: planQuick(handlers), view, collect, next: undefined });
+      site.add(address.zone, {
+        serve,
+        handlers,
+        observers,
+        quick: planQuick(handlers),
+        view,
+        collect,
+        next: undefined,
+      });
       if (said.names.some((name) => CHAOS.has(name))) site.chaos = true;
     }
   }
