@@ -78,7 +78,7 @@ describe.skipIf(!existsSync('/usr/bin/containerd'))('containerd', () => {
       const annotations = { 'k8s.v1.cni.cncf.io/networks': 'blue@blue' };
       const ids = await Promise.all(['a', 'b'].map((name) => cri.runPod({ name, uid: name, annotations })));
       const all = (await node.attachments()).filter((a) => a.ifname === 'blue');
-      expect(all.map((a) => a.pod?.name).sort()).toEqual(['a', 'b']);
+      expect(all.map((a) => a.pod?.name ?? '').sort()).toEqual(['a', 'b']);
       for (const { addresses: own } of all) {
         expect(await node.must(['ping', '-c1', '-W5', own[0] as string])).toContain('1 received');
       }

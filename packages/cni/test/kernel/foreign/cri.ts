@@ -122,10 +122,10 @@ export class Cri {
       const chunks: Buffer[] = [];
       let status: string | undefined;
       let why = '';
-      const look = (headers: Readonly<Record<string, unknown>>): void => {
+      const look = (headers: Readonly<Record<string, string | string[] | number | undefined>>): void => {
         if (headers['grpc-status'] === undefined) return;
-        status = String(headers['grpc-status']);
-        why = decodeURIComponent(String(headers['grpc-message'] ?? ''));
+        status = `${headers['grpc-status']}`;
+        why = decodeURIComponent(`${headers['grpc-message'] ?? ''}`);
       };
       stream.on('response', look);
       stream.on('trailers', look);
