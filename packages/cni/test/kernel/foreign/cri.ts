@@ -122,10 +122,11 @@ export class Cri {
       const chunks: Buffer[] = [];
       let status: string | undefined;
       let why = '';
-      const look = (headers: Readonly<Record<string, string | string[] | number | undefined>>): void => {
-        if (headers['grpc-status'] === undefined) return;
-        status = `${headers['grpc-status']}`;
-        why = decodeURIComponent(`${headers['grpc-message'] ?? ''}`);
+      const look = (headers: Readonly<Record<string, unknown>>): void => {
+        const { 'grpc-status': code, 'grpc-message': said } = headers;
+        if (typeof code !== 'string') return;
+        status = code;
+        why = typeof said === 'string' ? decodeURIComponent(said) : '';
       };
       stream.on('response', look);
       stream.on('trailers', look);
