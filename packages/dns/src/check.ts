@@ -84,6 +84,7 @@ function idleRuntime(): Runtime {
     reload: never,
     configHash: () => '',
     currentHash: () => '',
+    setDebug: never,
     fatal: never,
   };
 }

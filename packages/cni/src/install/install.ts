@@ -32,7 +32,7 @@ export interface Installed {
   readonly kept: readonly string[];
 }
 
-const NAMES: readonly string[] = ['weft', 'portmap', 'host-local', 'loopback'];
+const NAMES: readonly string[] = ['weft', 'portmap', 'host-local', 'loopback', 'weft-networks', 'multus'];
 
 /**
  * Puts the plugin executables in place: the C shim, or where it cannot be had a script for Node. One file, `weft`, and

@@ -71,8 +71,11 @@ export class ResultCache {
     forget(this.#file(networkName, attachment));
   }
 
-  /** All cached attachments of a network, or of all, in order of their file names; damaged entries are left out. */
-  list(networkName?: string): readonly CachedAttachment[] {
+  /**
+   * All cached attachments, or those of a network or a container, in order of their file names; damaged entries are
+   * left out.
+   */
+  list(networkName?: string, containerId?: string): readonly CachedAttachment[] {
     let names: string[] = [];
     try {
       names = readdirSync(this.#dir).sort();
@@ -80,8 +83,10 @@ export class ResultCache {
       // Nothing was ever attached.
     }
     return names.flatMap((name) => {
+      if (containerId !== undefined && !name.includes(`-${containerId}-`)) return [];
       const entry = name.endsWith(UNFINISHED) ? undefined : tryDecode(join(this.#dir, name));
       if (entry === undefined || entry.networkName === '' || entry.containerId === '' || entry.ifname === '') return [];
+      if (containerId !== undefined && entry.containerId !== containerId) return [];
       return networkName === undefined || entry.networkName === networkName ? [entry] : [];
     });
   }

@@ -8,6 +8,7 @@ import type { Handler, Outcome } from './handler.ts';
 import type { HttpHub } from './http.ts';
 import type { DnsMetrics } from './metrics.ts';
 import type { Request } from './request.ts';
+import type { ListenSettings } from './settings.ts';
 
 /** What a `kubernetes` block says about reaching the API server. */
 export interface KubeAccess {
@@ -41,6 +42,8 @@ export interface Runtime {
   configHash(): string;
   /** SHA-512 of what the Corefile says now. Throws when it does not parse. */
   currentHash(): string;
+  /** Lets debug messages through, or no longer. */
+  setDebug(on: boolean): void;
   /** Stops the server because going on would do harm. */
   fatal(error: Error): void;
 }
@@ -77,6 +80,12 @@ export interface SetupContext {
   readonly blocks: readonly Block[];
   /** Things that all blocks of one configuration share, for example the list of readiness checks. */
   readonly configuration: ConfigurationState;
+  /** How the block's sockets are to behave; set-up writes into it. */
+  readonly listen: ListenSettings;
+  /** The path of a file that the Corefile names: relative ones are below what `root` says. */
+  readonly path: (path: string) => string;
+  /** Says where relative paths of the block start. */
+  setRoot(folder: string): void;
   readonly warn: (position: Position, message: string) => void;
   /** Runs before the server answers its first query with this configuration. */
   onStart(start: (signal: AbortSignal) => void | Promise<void>): void;

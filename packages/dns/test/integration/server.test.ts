@@ -253,14 +253,16 @@ describe('endpoints', () => {
     expect(short(await ask(port, NAME))).toBe('SERVFAIL');
     const metrics = await get(dns, ':0', '/metrics');
     expect(metrics).toContain(
-      'coredns_dns_requests_total{server="dns://:0",zone=".",view="",proto="udp",family="1",type="A"} 1',
+      'coredns_dns_requests_total{server="dns://127.0.0.1:0",zone=".",view="",proto="udp",family="1",type="A"} 1',
     );
     expect(metrics).toContain(
-      'coredns_dns_responses_total{server="dns://:0",zone=".",view="",rcode="SERVFAIL",plugin="kubernetes"} 1',
+      'coredns_dns_responses_total{server="dns://127.0.0.1:0",zone=".",view="",rcode="SERVFAIL",plugin="kubernetes"} 1',
     );
-    expect(metrics).toContain('coredns_plugin_enabled{server="dns://:0",zone=".",view="",name="kubernetes"} 1');
+    expect(metrics).toContain(
+      'coredns_plugin_enabled{server="dns://127.0.0.1:0",zone=".",view="",name="kubernetes"} 1',
+    );
     expect(metrics).toMatch(
-      /coredns_dns_request_duration_seconds_count{server="dns:\/\/:0",zone=".",view="",type="A"} 1/,
+      /coredns_dns_request_duration_seconds_count{server="dns:\/\/127.0.0.1:0",zone=".",view="",type="A"} 1/,
     );
     expect(metrics).toContain('weft_informer_objects{informer="dns-services"} 0');
   });
@@ -425,9 +427,10 @@ describe('bad luck', () => {
     const greedy = connect({ port, host: '127.0.0.1' });
     greedy.on('error', () => {});
     greedy.pause();
+    const before = process.memoryUsage().arrayBuffers;
     greedy.write(Buffer.concat(Array.from({ length: 20_000 }, () => frame)));
     for (let i = 0; i < 20; i++) expect(short(await ask(port, NAME))).toBe('NOERROR | A 10.96.0.5');
-    expect(process.memoryUsage().arrayBuffers).toBeLessThan(200 * 1024 * 1024);
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(150 * 1024 * 1024);
     greedy.destroy();
   });
 });

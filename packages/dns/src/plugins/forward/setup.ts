@@ -110,7 +110,7 @@ function setupOne(directive: Directive, context: SetupContext): Handler {
   if (targets.length > MAX_UPSTREAMS) {
     throw parsingError(directive.name, `more than ${MAX_UPSTREAMS} TOs configured: ${targets.length}`);
   }
-  const tls = tlsOptions(options.tls ?? [], options.tls_servername);
+  const tls = tlsOptions((options.tls ?? []).map(context.path), options.tls_servername);
   const { metrics } = context.runtime;
   const check = options.health_check;
   const upstreams = targets.map(

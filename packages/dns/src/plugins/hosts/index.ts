@@ -39,7 +39,7 @@ export const hosts: Plugin = {
       context.warn,
     );
     const [file, ...zoneTokens] = directive.args;
-    const path = file?.text ?? '/etc/hosts';
+    const path = file === undefined ? '/etc/hosts' : context.path(file.text);
     const zones = zoneTokens.flatMap((token) => zonesFromArgument(token));
     const served = new ZoneSet(zones.length > 0 ? zones : context.block.zones);
     const { fallthrough } = options;

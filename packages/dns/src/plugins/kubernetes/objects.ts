@@ -47,6 +47,8 @@ export interface SlimPod {
   readonly namespace: string;
   readonly name: string;
   readonly ip: string;
+  /** Only kept for metadata. */
+  readonly labels?: Readonly<Record<string, string>>;
 }
 
 /** Stands for "no ports": CoreDNS answers addresses for such objects and no SRV records. */
@@ -148,8 +150,9 @@ export function slimNamespace(namespace: Namespace): SlimNamespace {
 }
 
 /** Undefined for a Pod without an address, or with the address of its node. */
-export function slimPod(pod: Pod): SlimPod | undefined {
+export function slimPod(pod: Pod, labels = false): SlimPod | undefined {
   const ip = pod.status?.podIP;
   if (ip === undefined || ip === '' || pod.metadata.deletionTimestamp !== undefined) return undefined;
-  return { namespace: sharedName(pod.metadata.namespace ?? ''), name: pod.metadata.name, ip };
+  const slim = { namespace: sharedName(pod.metadata.namespace ?? ''), name: pod.metadata.name, ip };
+  return labels && pod.metadata.labels !== undefined ? { ...slim, labels: pod.metadata.labels } : slim;
 }

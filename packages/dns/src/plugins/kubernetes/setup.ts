@@ -81,7 +81,7 @@ export const kubernetes: Plugin = {
     if (options.namespaces !== undefined && options.namespace_labels !== undefined) {
       throw parsingError(directive.name, 'namespaces and namespace_labels cannot both be set');
     }
-    const viewOptions = toViewOptions(options);
+    const viewOptions = toViewOptions(options, context.pluginNames().includes('metadata'));
     const handler = new KubernetesHandler({
       zones,
       primary,
@@ -106,7 +106,7 @@ export const kubernetes: Plugin = {
   },
 };
 
-function toViewOptions(options: Options): ViewOptions {
+function toViewOptions(options: Options, podLabels: boolean): ViewOptions {
   const [cert, key, ca] = options.tls ?? [];
   const [path, kubeContext] = options.kubeconfig ?? [];
   return {
@@ -130,6 +130,7 @@ function toViewOptions(options: Options): ViewOptions {
     labelSelector: options.labels?.join(' '),
     endpoints: options.noendpoints !== true,
     pods: options.pods === 'verified',
+    podLabels: podLabels && options.pods === 'verified',
     ttl: options.ttl ?? 5,
     podNames: options.endpoint_pod_names === true,
     ignoreEmpty: options.ignore === 'empty_service',

@@ -28,6 +28,8 @@ export interface ViewOptions extends CompileOptions {
   readonly endpoints: boolean;
   /** Watch pods, to answer only for addresses that one has. */
   readonly pods: boolean;
+  /** Keep the labels of pods, for metadata. */
+  readonly podLabels: boolean;
 }
 
 /** A namespace or the answers of a Service: the two kinds of entries in the plan. */
@@ -93,9 +95,9 @@ export class ClusterView implements Subsystem<Value> {
     return this.#informers?.pods?.byIndex('ip', ip).some((pod) => pod.namespace === namespace) ?? false;
   }
 
-  /** Namespace of the pod with this address. Only known when pods are watched. */
-  namespaceOf(ip: string): string | undefined {
-    return this.#informers?.pods?.byIndex('ip', canonical(ip))[0]?.namespace;
+  /** The pod with this address. Only known when pods are watched. */
+  podOf(ip: string): SlimPod | undefined {
+    return this.#informers?.pods?.byIndex('ip', canonical(ip))[0];
   }
 
   compile(unit: string): Plan<Value> {
@@ -123,6 +125,8 @@ export class ClusterView implements Subsystem<Value> {
 
   // The loop awaits what apply returns; the table itself changes in one turn.
   apply(diff: Diff<Value>): Promise<void> {
+    // First: who is told of a change finds the serial that goes with it.
+    this.table.serial = Math.floor(this.#runtime.clock.now() / 1000);
     for (const { value } of diff.removed.values()) this.#replace(value, undefined);
     for (const { from, to } of diff.changed.values()) this.#replace(from.value, to.value);
     for (const { value } of diff.added.values()) this.#replace(undefined, value);
@@ -130,7 +134,6 @@ export class ClusterView implements Subsystem<Value> {
       for (const { from, to } of diff.changed.values()) this.#observe(from.value, to.value);
       for (const { value } of diff.added.values()) this.#observe(undefined, value);
     }
-    this.table.serial = Math.floor(this.#runtime.clock.now() / 1000);
     return Promise.resolve();
   }
 
@@ -220,7 +223,7 @@ export class ClusterView implements Subsystem<Value> {
           name: 'dns-pods',
           type: resources.pods,
           fieldSelector: POD_FIELDS,
-          transform: (object) => exposed(slimPod(object)),
+          transform: (object) => exposed(slimPod(object, this.#options.podLabels)),
         })
       : undefined;
     pods?.index('ip', (pod) => canonical(pod.ip));
@@ -245,6 +248,8 @@ export class ClusterView implements Subsystem<Value> {
     this.#loop.release();
     await this.#loop.idle();
     this.#ready = true;
+    // Names that do not exist are denied from now on.
+    this.table.changedAll();
   }
 }
 

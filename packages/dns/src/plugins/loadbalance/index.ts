@@ -35,6 +35,7 @@ export const loadbalance: Plugin = {
     const handler: Handler = {
       name: 'loadbalance',
       adjust,
+      ...(prefer.length === 0 ? { spreads: true } : {}),
       serve: (request, next) =>
         andThen(next(request), (outcome) => (outcome.kind === 'failure' ? outcome : adjust(request.query, outcome))),
     };

@@ -3,6 +3,7 @@ import type { Directive, Line } from '../../corefile/directive.ts';
 import type { Token } from '../../corefile/lexer.ts';
 import type { OptionSchema } from '../../corefile/options.ts';
 import { zonesFromArgument } from '../../corefile/zones.ts';
+import { goPattern } from '../../expression/parse.ts';
 import { authoritative, bareReply, failure, type Handler, type Outcome } from '../../server/handler.ts';
 import type { Plugin } from '../../server/plugin.ts';
 import type { Request } from '../../server/request.ts';
@@ -32,6 +33,7 @@ const schema = {
   fallthrough: line('[ZONE…]', 'Names that match nothing go to the next plugin; in these zones only, or in all.'),
 } satisfies OptionSchema;
 
+const MAX_PATTERN = 10_000;
 const SECTIONS = ['answer', 'additional', 'authority'] as const;
 type Section = (typeof SECTIONS)[number];
 
@@ -46,11 +48,11 @@ interface Rule {
 }
 
 function patternOf(token: Token): RegExp {
-  // Go writes named groups with a P.
-  const source = token.text.replaceAll('(?P<', '(?<');
-  const insensitive = source.startsWith('(?i)');
+  if (token.text.length > MAX_PATTERN) {
+    throw parsingError(token, `regex pattern too long: ${token.text.length} > ${MAX_PATTERN}`);
+  }
   try {
-    return new RegExp(insensitive ? source.slice(4) : source, insensitive ? 'i' : '');
+    return goPattern(token.text);
   } catch (error) {
     throw parsingError(token, `could not parse regex: ${token.text}, ${(error as Error).message}`);
   }
@@ -143,7 +145,7 @@ function dataOf(request: Request, zone: string, match: RegExpExecArray): object 
     Question: { Name: name, Qtype: query.type, Qclass: query.class },
     Message: { Id: query.id, Question: [{ Name: name, Qtype: query.type, Qclass: query.class }] },
     Remote: request.context.remoteAddress,
-    Meta: () => '',
+    Meta: (label: unknown) => request.label(String(label)),
   };
 }
 
