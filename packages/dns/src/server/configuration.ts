@@ -162,10 +162,9 @@ function setUpBlock(draft: Draft): void {
       const { site } = siteAt(configuration, options.runtime, host, address);
       Object.assign(site.settings, said.listen);
       const server = `${address.transport}://${host.includes(':') ? `[${host}]` : host}:${address.port}`;
-      const observers = handlers.flatMap(
-        (handler) => handler.observer?.({ server, zone: address.zone, view: view?.name ?? '' }) ?? [],
-      );
-      site.add(address.zone, { serve, observers, quick: planQuick(handlers), view, collect, next: undefined });
+      const at = { server, zone: address.zone, view: view?.name ?? '' };
+      const observers = handlers.flatMap((handler) => handler.observer?.(at) ?? []);
+      site.add(address.zone, { serve, at, observers, quick: planQuick(handlers), view, collect, next: undefined });
       if (said.names.some((name) => CHAOS.has(name))) site.chaos = true;
     }
   }
