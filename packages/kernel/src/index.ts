@@ -29,3 +29,8 @@ export { listenForFd, openPty, setWinsize } from './sys/pty.ts';
 export { readSysctl, writeSysctl } from './sys/sysctl.ts';
 export { announceAddress, gratuitousArp, unsolicitedAdvertisement } from './sys/announce.ts';
 export { connectTcp, listenTcp } from './sys/tcp.ts';
+export { Tc } from './tc/tc.ts';
+export { ticksOfBytes } from './tc/psched.ts';
+export type * from './tc/types.ts';
+export { addTuntap, type TuntapSpec } from './sys/tuntap.ts';
+export { auxiliaryDevice, interfacesOfDevice, type PciDevice, pciDevice } from './sys/devices.ts';

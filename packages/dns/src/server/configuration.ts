@@ -164,7 +164,16 @@ function setUpBlock(draft: Draft): void {
       const server = `${address.transport}://${host.includes(':') ? `[${host}]` : host}:${address.port}`;
       const at = { server, zone: address.zone, view: view?.name ?? '' };
       const observers = handlers.flatMap((handler) => handler.observer?.(at) ?? []);
-      site.add(address.zone, { serve, at, observers, quick: planQuick(handlers), view, collect, next: undefined });
+      site.add(address.zone, {
+        serve,
+        at,
+        handlers,
+        observers,
+        quick: planQuick(handlers),
+        view,
+        collect,
+        next: undefined,
+      });
       if (said.names.some((name) => CHAOS.has(name))) site.chaos = true;
     }
   }

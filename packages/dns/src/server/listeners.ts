@@ -3,6 +3,9 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { parseIp } from '@weft/net';
 import { type Logger, WeftError } from '@weft/plan';
+import type { Fast, WorkerGroup } from '../fast/fast.ts';
+import type { FastPath } from '../fast/fast-path.ts';
+import { copyReply } from '../wire/index.ts';
 import { openBatchSocket } from './batch.ts';
 import type { ListenFd } from './http.ts';
 import { type PacketContext, packetContext } from './request.ts';
@@ -54,9 +57,14 @@ export interface AddressListener {
   close(): Promise<void>;
 }
 
+/** What answers UDP without the chain: for the server, and for one address of it. */
+export interface ListenerFast {
+  readonly fast: Fast;
+  readonly path: FastPath;
+}
+
 /** UDP and TCP on one address. */
 export class Listener implements AddressListener {
-  site: Site;
   readonly host: string;
   readonly #log: Logger;
   readonly #udp: UdpSocket[] = [];
@@ -68,19 +76,43 @@ export class Listener implements AddressListener {
   readonly #shared: { readonly leave: () => void; readonly read: () => void }[] = [];
   /** Queries whose answers are waited for. */
   readonly #waiting = new Set<Promise<unknown>>();
+  readonly #fast: ListenerFast | undefined;
+  /** Sockets that workers read. */
+  readonly #groups: WorkerGroup[] = [];
   #port: number;
+  #site: Site;
 
   /**
    * `dgramOnly` keeps to Node's own socket calls. `listenFd` opens TCP sockets that others may share; then UDP sockets are
-   * shared too.
+   * shared too. `fast` answers UDP without the chain where it can.
    */
-  constructor(host: string, port: number, site: Site, log: Logger, dgramOnly = false, listenFd?: ListenFd) {
+  constructor(
+    host: string,
+    port: number,
+    site: Site,
+    log: Logger,
+    dgramOnly = false,
+    listenFd?: ListenFd,
+    fast?: ListenerFast,
+  ) {
+    this.#fast = fast;
     this.host = host;
     this.#dgramOnly = dgramOnly;
     this.#listenFd = listenFd;
     this.#port = port;
-    this.site = site;
+    this.#site = site;
+    fast?.path.follow(site);
     this.#log = log;
+  }
+
+  get site(): Site {
+    return this.#site;
+  }
+
+  set site(site: Site) {
+    if (site === this.#site) return;
+    this.#site = site;
+    this.#fast?.path.follow(site);
   }
 
   get port(): number {
@@ -104,6 +136,7 @@ export class Listener implements AddressListener {
       } catch (error) {
         await this.close();
         this.#port = asked;
+        this.#fast?.path.follow(this.#site);
         if (asked === 0 && attempt < 5) continue;
         throw listenError(this.host, asked, error);
       }
@@ -135,16 +168,19 @@ export class Listener implements AddressListener {
   async close(): Promise<void> {
     this.#shared.splice(0);
     const closing = [
+      ...this.#groups.splice(0).map((group) => group.close()),
       ...this.#udp.splice(0).map((socket) => new Promise<void>((resolve) => socket.close(() => resolve()))),
       ...this.#tcp.splice(0).map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
     ];
     for (const connection of this.#connections) connection.destroy();
     await Promise.all(closing);
+    this.#fast?.path.close();
   }
 
   async #openOne(host: string, mayLack: boolean): Promise<void> {
     try {
       const sockets = this.site.settings.sockets ?? DEFAULTS.sockets;
+      if (await this.#openWorkers(host)) return await this.#openTcp(host);
       for (let i = 0; i < sockets; i++) {
         if (!(await this.#openUdp(host, sockets > 1)) && sockets > 1) {
           this.#log.warn('plugin/multisocket: this machine lets only one socket listen at an address');
@@ -156,6 +192,28 @@ export class Listener implements AddressListener {
       if (!mayLack || !isAbsent(error)) throw error;
     }
   }
+
+  /** Opens UDP sockets that workers read; false where there are none. */
+  async #openWorkers(host: string): Promise<boolean> {
+    if (this.#fast === undefined || this.#dgramOnly) return false;
+    const { fast, path } = this.#fast;
+    const group = await fast.open(host, this.#port, path, {
+      count: this.site.settings.sockets,
+      share: this.#listenFd !== undefined,
+      receiveBuffer: RECEIVE_BUFFER,
+      respond: this.#respond,
+    });
+    if (group === undefined) return false;
+    this.#groups.push(group);
+    this.#port = group.port;
+    if (this.#listenFd !== undefined) this.#shared.push(group);
+    return true;
+  }
+
+  readonly #respond = (packet: Uint8Array, context: PacketContext): number | Promise<Buffer> => {
+    const answer = this.#fast?.path.answer(packet, context) ?? this.site.respondInPlace(packet, context);
+    return typeof answer === 'number' ? answer : this.#wait(answer);
+  };
 
   /** Tells whether others can be opened beside this one. */
   async #openUdp(host: string, several: boolean): Promise<boolean> {
@@ -188,22 +246,15 @@ export class Listener implements AddressListener {
     } catch {
       // Less than we asked for is what the machine allows.
     }
-    const respond = (packet: Uint8Array, context: PacketContext): number | Promise<Buffer> => {
-      const answer = this.site.respondInPlace(packet, context);
-      return typeof answer === 'number' ? answer : this.#wait(answer);
-    };
     const send = (bytes: Buffer, port: number, address: string): void => this.#sendUdp(socket, bytes, port, address);
     if (batch !== undefined && this.#listenFd !== undefined)
-      this.#shared.push({ leave: () => batch.leave(), read: () => batch.drain(respond, send) });
+      this.#shared.push({ leave: () => batch.leave(), read: () => batch.drain(this.#respond, send) });
     socket.on('error', (error) => this.#log.warn(`udp socket on ${host}:${this.#port}: ${error.message}`));
     socket.on('message', (packet, from) => {
-      const answer = this.site.respond(packet, packetContext('udp', from.address, from.port));
-      if (answer instanceof Promise) {
-        void this.#wait(answer).then((bytes) => {
-          if (bytes !== undefined) send(bytes, from.port, from.address);
-        });
-      } else if (answer !== undefined) send(answer, from.port, from.address);
-      batch?.drain(respond, send);
+      const answer = this.#respond(packet, packetContext('udp', from.address, from.port));
+      if (typeof answer !== 'number') void answer.then((bytes) => send(bytes, from.port, from.address));
+      else if (answer > 0) send(copyReply(answer), from.port, from.address);
+      batch?.drain(this.#respond, send);
     });
     return batch !== undefined;
   }

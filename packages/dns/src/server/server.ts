@@ -9,6 +9,7 @@ import { isDirective } from '../plugins/index.ts';
 import { keyFromText } from '../wire/index.ts';
 import { Configuration, configure, hashBlocks, type Listening, siteKey } from './configuration.ts';
 import type { InKernel, InKernelOptions } from '../in-kernel/in-kernel.ts';
+import { Fast, type FastOptions } from '../fast/fast.ts';
 import { DebugLog } from './debug-log.ts';
 import { HttpHub, type ListenFd } from './http.ts';
 import { defaultKube } from './kube.ts';
@@ -47,6 +48,8 @@ export interface DnsOptions {
   readonly inKernel?: InKernelOptions;
   /** Take and answer UDP packets one by one with Node's own calls, although batches would be possible. */
   readonly dgramOnly?: boolean;
+  /** Worker threads for UDP, and answers without the plugins where these allow it. False leaves all to the plugins. */
+  readonly fast?: FastOptions | false;
   /** Stops the server, without the wait of `lameduck`. */
   readonly signal?: AbortSignal;
   readonly clock?: Clock;
@@ -85,6 +88,7 @@ export class DnsServer {
   #fatal: Error | undefined;
   readonly #watchers = new Set<Observer>();
   #inKernel: InKernel | undefined;
+  readonly #fast: Fast | undefined;
   readonly #onAbort = (): void => void this.close({ lameduck: false });
 
   constructor(options: DnsOptions) {
@@ -97,13 +101,17 @@ export class DnsServer {
     this.#http = new HttpHub(this.#listenFd);
     const { kube } = options;
     const factory: KubeFactory = kube === undefined ? defaultKube : typeof kube === 'function' ? kube : () => kube;
+    const clock = options.clock ?? { now: () => Date.now() };
+    // Workers have no clock but the machine's.
+    const fast = options.clock === undefined || options.fast === false ? options.fast : { workers: 0 };
+    this.#fast = fast === false ? undefined : new Fast(fast ?? {}, this.metrics, clock, this.#log);
     this.#runtime = {
       log: this.#log,
       metrics: this.metrics,
       loopMetrics: options.metrics ?? new Metrics(),
       http: this.#http,
       kube: factory,
-      clock: options.clock ?? { now: () => Date.now() },
+      clock,
       shared: new Shared(),
       corefile: options.corefile !== undefined && 'path' in options.corefile ? options.corefile.path : undefined,
       reload: () => this.reload(),
@@ -159,11 +167,18 @@ export class DnsServer {
   /** Lets an observer see every finished query, until the returned function is called. */
   watch(observer: Observer): () => void {
     this.#watchers.add(observer);
-    this.#inKernel?.pause(true);
+    this.#pause();
     return () => {
       this.#watchers.delete(observer);
-      this.#inKernel?.pause(this.#watchers.size > 0);
+      this.#pause();
     };
+  }
+
+  /** Only the chain shows queries to those who watch. */
+  #pause(): void {
+    const paused = this.#watchers.size > 0;
+    this.#inKernel?.pause(paused);
+    this.#fast?.pause(paused);
   }
 
   async start(): Promise<void> {
@@ -299,7 +314,11 @@ export class DnsServer {
 
   /** Encrypted transports are loaded only where a Corefile asks for them. */
   async #listenerFor({ transport, host, port, site }: Listening): Promise<AddressListener> {
-    if (transport === 'dns') return new Listener(host, port, site, this.#log, this.#options.dgramOnly, this.#listenFd);
+    if (transport === 'dns') {
+      const path = this.#fast?.path(siteKey({ transport, host, port }));
+      const fast = this.#fast === undefined || path === undefined ? undefined : { fast: this.#fast, path };
+      return new Listener(host, port, site, this.#log, this.#options.dgramOnly, this.#listenFd, fast);
+    }
     const { secureListener } = await import('./secure-listener.ts');
     return secureListener(transport, host, port, site, this.#log, this.metrics, this.#listenFd);
   }
@@ -322,6 +341,7 @@ export class DnsServer {
     this.#inKernel = undefined;
     if (lameduck) await Promise.all([...listeners.values()].map((listener) => listener.drain(DRAIN_MS)));
     await Promise.all([...listeners.values()].map((listener) => listener.close()));
+    await this.#fast?.close();
     await configuration.stop();
     await this.#http.close();
   }

@@ -11,7 +11,7 @@ import {
   TYPE,
   writeReply,
 } from '../wire/index.ts';
-import { bareReply, NO_ANSWER, type Outcome, type Reply, type Serve, type View } from './handler.ts';
+import { bareReply, type Handler, NO_ANSWER, type Outcome, type Reply, type Serve, type View } from './handler.ts';
 import type { Cell } from './metrics.ts';
 import { type PacketContext, replyLimits, Request, type ServedAt } from './request.ts';
 import type { Quick } from './quick.ts';
@@ -47,6 +47,8 @@ export interface SiteZone {
   /** Undefined for a block without plugins: all its names are refused. */
   readonly serve: Serve | undefined;
   readonly at: ServedAt;
+  /** The plugins of the block, in the order of the chain. */
+  readonly handlers: readonly Handler[];
   readonly observers: readonly Observer[];
   /** Answers that need no chain. */
   readonly quick: Quick | undefined;

@@ -28,6 +28,11 @@ export class ZoneMap<V> {
     this.#few = [...this.#values.values()].sort((a, b) => b.key.length - a.key.length);
   }
 
+  /** All zones with their values. */
+  *entries(): IterableIterator<[NameKey, V]> {
+    for (const { key, value } of this.#values.values()) yield [key, value];
+  }
+
   get(zone: string): V | undefined {
     return this.#values.get(keyFromText(zone))?.value;
   }

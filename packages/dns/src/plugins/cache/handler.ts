@@ -1,9 +1,10 @@
-import { andThen, type Handler, type Outcome, type Reply, type Serve } from '../../server/handler.ts';
+import { type AnswerCache, andThen, type Handler, type Outcome, type Reply, type Serve } from '../../server/handler.ts';
 import type { Cell } from '../../server/metrics.ts';
 import type { Clock } from '../../server/plugin.ts';
 import { INTERNAL, Request } from '../../server/request.ts';
 import { ZoneSet } from '../../server/zoneset.ts';
-import { FLAG, OPCODE, RCODE, TYPE } from '../../wire/index.ts';
+import type { Tally } from '../../fast/tallies.ts';
+import { FLAG, OPCODE, type Query, RCODE, TYPE } from '../../wire/index.ts';
 import { cacheKey, classify, Entry, Shelf, smallestTtl, withoutOwner } from './store.ts';
 
 /** Limits of one sort of answers: entries, and seconds. */
@@ -50,13 +51,25 @@ export class CacheHandler implements Handler {
   readonly #noSuccess: ZoneSet;
   readonly #noDenial: ZoneSet;
   #owners: readonly Handler[] = [];
+  readonly #listeners = new Set<(key: string) => void>();
+
+  readonly cached: AnswerCache = {
+    peek: (query, dnssec) => this.#peek(query, dnssec),
+    onChange: (listener) => {
+      this.#listeners.add(listener);
+      return () => void this.#listeners.delete(listener);
+    },
+  };
 
   constructor(options: CacheOptions, metrics: CacheMetrics, clock: Clock) {
     this.#options = options;
     this.#metrics = metrics;
     this.#clock = clock;
-    this.success = new Shelf(options.success.capacity);
-    this.denial = new Shelf(options.denial.capacity);
+    const changed = (key: string): void => {
+      for (const listener of this.#listeners) listener(key);
+    };
+    this.success = new Shelf(options.success.capacity, changed);
+    this.denial = new Shelf(options.denial.capacity, changed);
     this.#zones = new ZoneSet(options.zones);
     this.#noSuccess = new ZoneSet(options.success.disabled);
     this.#noDenial = new ZoneSet(options.denial.disabled);
@@ -64,6 +77,26 @@ export class CacheHandler implements Handler {
 
   linked(later: readonly Handler[]): void {
     this.#owners = later.filter((handler) => handler.owns !== undefined);
+  }
+
+  /** Counts hits of answers that others gave. */
+  tally({ by, denial, ipv4, ipv6 }: Tally): void {
+    if (by !== this.name) return;
+    this.#metrics.requests.value += ipv4 + ipv6;
+    this.#metrics.hits[denial ? 'denial' : 'success'].value += ipv4 + ipv6;
+  }
+
+  /** What `serve` would replay, when it would do nothing else. */
+  #peek(query: Query, dnssec: boolean): ReturnType<AnswerCache['peek']> {
+    // Hits decide what is fetched ahead of time, and must be seen here.
+    if (this.#options.prefetch !== undefined || !this.#zones.has(query.key, query.labels)) return undefined;
+    for (const owner of this.#owners) if (owner.owns?.(query.key, query.labels) === true) return undefined;
+    const now = this.#clock.now();
+    const key = cacheKey(query, dnssec, (query.flags & FLAG.CD) !== 0);
+    const entry = this.#find(key, now);
+    if (entry === undefined || entry.left(now) <= 0) return undefined;
+    const { reply, ttl, storedAt, kind } = entry;
+    return { reply, ttl, storedAt, keepTtl: this.#options.keepTtl, denial: kind !== 'success', key };
   }
 
   serve(request: Request, next: Serve): Outcome | Promise<Outcome> {

@@ -74,10 +74,13 @@ export function cacheKey(query: Query, dnssec: boolean, checkingDisabled: boolea
 export class Shelf {
   readonly #entries = new Map<string, Entry>();
   readonly #capacity: number;
+  readonly #changed: (key: string) => void;
   evictions = 0;
 
-  constructor(capacity: number) {
+  /** `changed` is told the key of every entry that is replaced or goes. */
+  constructor(capacity: number, changed: (key: string) => void) {
     this.#capacity = capacity;
+    this.#changed = changed;
   }
 
   get size(): number {
@@ -89,16 +92,17 @@ export class Shelf {
   }
 
   set(key: string, entry: Entry): void {
+    this.#changed(key);
     this.#entries.delete(key);
     if (this.#entries.size >= this.#capacity) {
       const oldest = this.#entries.keys().next();
-      if (!oldest.done) this.#entries.delete(oldest.value);
+      if (!oldest.done) this.delete(oldest.value);
       this.evictions += 1;
     }
     this.#entries.set(key, entry);
   }
 
   delete(key: string): void {
-    this.#entries.delete(key);
+    if (this.#entries.delete(key)) this.#changed(key);
   }
 }

@@ -1,5 +1,6 @@
 import type { Provenance } from '@weft/plan';
 import {
+  type AnswerSource,
   andThen,
   authoritative,
   failure,
@@ -32,6 +33,7 @@ import {
 import { reverseAddress } from '../../wire/reverse.ts';
 import { followAlias } from './alias.ts';
 import { type NameAnswers, relativeName, type ServiceAnswers, srvData } from './compile.ts';
+import { KeptAnswers } from './kept.ts';
 import { describeName, describePod } from './describe.ts';
 import { nameServers } from './nameservers.ts';
 import { addressOf, endsWith, once, soaRecord } from './records.ts';
@@ -94,6 +96,8 @@ export class KubernetesHandler implements Handler {
     onChange: (listener) => this.view?.table.onChange(listener) ?? (() => {}),
   };
 
+  readonly answers: AnswerSource;
+
   readonly external: ExternalSource = {
     namespace: (label) => this.view?.table.hasNamespace(label) ?? false,
     service: (labels) => {
@@ -122,6 +126,13 @@ export class KubernetesHandler implements Handler {
     const { fallthrough } = options;
     this.#fallthrough =
       fallthrough === undefined ? undefined : new ZoneSet(fallthrough.length === 0 ? ['.'] : fallthrough);
+    this.answers = new KeptAnswers({
+      forward: this.#forward,
+      fallthrough,
+      pods: options.pods,
+      zoneOf: (key, labels) => this.#zones.find(key, labels),
+      view: () => this.view,
+    });
   }
 
   owns(key: NameKey, labels: readonly number[]): boolean {

@@ -41,6 +41,12 @@ interface Reverse {
   readonly endpoints: Map<string, Uint8Array>;
 }
 
+/**
+ * Told of changed answers: with the Service as it is, or was when it has gone, and as it was before; with the name of a
+ * namespace below which they have changed; or with neither when all have.
+ */
+type TableListener = (changed: ServiceAnswers | string | undefined, before?: ServiceAnswers) => void;
+
 /** The applied plan as the server reads it: Services by name, namespaces, and reverse names by address. */
 export class AnswerTable {
   /** By the two labels of a Service's name, as they stand in a NameKey. */
@@ -48,7 +54,7 @@ export class AnswerTable {
   /** Namespaces by label, those that only Services speak of included. */
   readonly #namespaces = new Map<NameKey, NamespaceState>();
   readonly #reverse = new Map<string, Reverse>();
-  readonly #listeners = new Set<(changed: ServiceAnswers | string) => void>();
+  readonly #listeners = new Set<TableListener>();
   /** Seconds since the epoch of the last change: the serial of the SOA record. */
   serial: number;
 
@@ -81,17 +87,19 @@ export class AnswerTable {
     this.#tell(name);
   }
 
-  /**
-   * Calls back when answers have changed, with the Service (as it is, or was) or the name of the namespace below which
-   * they have. Returns how to stop it.
-   */
-  onChange(listener: (changed: ServiceAnswers | string) => void): () => void {
+  /** Calls back when answers have changed. Returns how to stop it. */
+  onChange(listener: TableListener): () => void {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
   }
 
-  #tell(changed: ServiceAnswers | string): void {
-    for (const listener of this.#listeners) listener(changed);
+  /** Tells that all answers have changed. */
+  changedAll(): void {
+    this.#tell(undefined);
+  }
+
+  #tell(changed: ServiceAnswers | string | undefined, before?: ServiceAnswers): void {
+    for (const listener of this.#listeners) listener(changed, before);
   }
 
   #namespace(name: string): NamespaceState | undefined {
@@ -119,13 +127,22 @@ export class AnswerTable {
       for (const name of after.reverse()) this.#learn(name);
     }
     const changed = after ?? before;
-    if (changed !== undefined) this.#tell(changed);
+    if (changed !== undefined) this.#tell(changed, before);
   }
 
   /** The Service of these two labels, when its namespace exists. */
   service(key: NameKey): ServiceAnswers | undefined {
     const served = this.#services.get(key);
     return served?.namespace.exists === true ? served.answers : undefined;
+  }
+
+  /** Is there a Service of these two labels, in a namespace that exists or not? */
+  knowsService(key: NameKey): boolean {
+    return this.#services.has(key);
+  }
+
+  *namespaces(): IterableIterator<string> {
+    for (const { name, exists } of this.#namespaces.values()) if (exists) yield name;
   }
 
   hasNamespace(label: NameKey): boolean {

@@ -125,6 +125,8 @@ export class ClusterView implements Subsystem<Value> {
 
   // The loop awaits what apply returns; the table itself changes in one turn.
   apply(diff: Diff<Value>): Promise<void> {
+    // First: who is told of a change finds the serial that goes with it.
+    this.table.serial = Math.floor(this.#runtime.clock.now() / 1000);
     for (const { value } of diff.removed.values()) this.#replace(value, undefined);
     for (const { from, to } of diff.changed.values()) this.#replace(from.value, to.value);
     for (const { value } of diff.added.values()) this.#replace(undefined, value);
@@ -132,7 +134,6 @@ export class ClusterView implements Subsystem<Value> {
       for (const { from, to } of diff.changed.values()) this.#observe(from.value, to.value);
       for (const { value } of diff.added.values()) this.#observe(undefined, value);
     }
-    this.table.serial = Math.floor(this.#runtime.clock.now() / 1000);
     return Promise.resolve();
   }
 
@@ -247,6 +248,8 @@ export class ClusterView implements Subsystem<Value> {
     this.#loop.release();
     await this.#loop.idle();
     this.#ready = true;
+    // Names that do not exist are denied from now on.
+    this.table.changedAll();
   }
 }
 

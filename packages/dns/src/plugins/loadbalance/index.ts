@@ -46,7 +46,11 @@ export const loadbalance: Plugin = {
   setup(directives, context) {
     const prefer: Prefix[] = [];
     let policy: Adjust = shuffled(prefer);
-    for (const directive of directives) policy = readPolicy(directive, context, prefer);
+    let weighted = false;
+    for (const directive of directives) {
+      policy = readPolicy(directive, context, prefer);
+      weighted = directive.args[0]?.text === 'weighted';
+    }
     const adjust = (query: Query, reply: Reply): Reply =>
       reply.rcode !== RCODE.NOERROR || query.type === TYPE.AXFR || query.type === TYPE.IXFR
         ? reply
@@ -54,6 +58,7 @@ export const loadbalance: Plugin = {
     const handler: Handler = {
       name: 'loadbalance',
       adjust,
+      ...(prefer.length === 0 && !weighted ? { spreads: true } : {}),
       serve: (request, next) =>
         andThen(next(request), (outcome) => (outcome.kind === 'failure' ? outcome : adjust(request.query, outcome))),
     };
@@ -84,6 +89,8 @@ function shuffled(prefer: readonly Prefix[]): Adjust {
   const order: Order = (records) => ordered(records, prefer);
   return (query, reply) => {
     const { answers, authority, additional } = reply;
+    // SRV records have weights of their own.
+    if (query.type === TYPE.SRV) return reply;
     if (answers.length < 2 && authority.length < 2 && additional.length < 2) return reply;
     return {
       ...reply,

@@ -1,4 +1,5 @@
 import { parsingError } from '../../corefile/error.ts';
+import { SECONDS, SIZES, type Tally, type TallyObserver } from '../../fast/tallies.ts';
 import type { Handler, Reply } from '../../server/handler.ts';
 import { splitHttpAddress } from '../../server/http.ts';
 import type { Cell, DnsMetrics, HistogramCell } from '../../server/metrics.ts';
@@ -6,10 +7,6 @@ import type { Plugin } from '../../server/plugin.ts';
 import type { Request, ServedAt } from '../../server/request.ts';
 import type { BulkAnswers, BulkObserver } from '../../server/site.ts';
 import { rcodeName, TYPE, typeName } from '../../wire/index.ts';
-
-const SIZES = [0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16e3, 32e3, 48e3, 64e3];
-/** 250 µs doubling sixteen times, as CoreDNS has. */
-const SECONDS = Array.from({ length: 16 }, (_, i) => 0.00025 * 2 ** i);
 
 /** Types that get their own label; all others are counted as `other` so that nobody can make up series. */
 const COUNTED = new Set<number>([
@@ -41,7 +38,7 @@ interface Cells {
 }
 
 /** Counts the queries of one zone at one address. */
-class Recorder implements BulkObserver {
+class Recorder implements BulkObserver, TallyObserver {
   readonly #metrics: DnsMetrics;
   readonly #server: string;
   readonly #zone: string;
@@ -105,6 +102,19 @@ class Recorder implements BulkObserver {
     sizes.request.observeMany(100, count, requestBytes);
     sizes.response.observeMany(responseSize, count, responseBytes);
     this.#response(rcode, by).value += count;
+  }
+
+  /** Queries over UDP that were answered from a table. */
+  tally(tally: Tally): void {
+    const { type, ipv4, ipv6 } = tally;
+    if (ipv4 > 0) this.#cellsOf(type, true, 4).requests.value += ipv4;
+    if (ipv6 > 0) this.#cellsOf(type, true, 6).requests.value += ipv6;
+    this.#cellsOf(type, true, ipv4 > 0 ? 4 : 6).duration.add(tally.durations, tally.seconds);
+    const sizes = this.#sizes[0] as { request: HistogramCell; response: HistogramCell };
+    sizes.request.add(tally.requestSizes, tally.requestBytes);
+    sizes.response.add(tally.responseSizes, tally.responseBytes);
+    this.#do.value += tally.dnssec;
+    this.#response(tally.rcode, tally.by).value += ipv4 + ipv6;
   }
 
   #cellsOf(type: number, udp: boolean, family: 4 | 6): Cells {

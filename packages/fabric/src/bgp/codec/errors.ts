@@ -1,6 +1,6 @@
 import { WeftError } from '@weft/plan';
 
-/** Error codes of NOTIFICATION messages (RFC 4271 §4.5, RFC 7313). */
+/** Error codes of NOTIFICATION messages (RFC 4271 §4.5, RFC 7313, RFC 9687). */
 export const NOTIFY = {
   header: 1,
   open: 2,
@@ -9,6 +9,21 @@ export const NOTIFY = {
   fsm: 5,
   cease: 6,
   routeRefresh: 7,
+  sendHoldTimer: 8,
+} as const;
+
+/** Subcodes of Cease (RFC 4486, RFC 9384). */
+export const CEASE = {
+  maxPrefixes: 1,
+  shutdown: 2,
+  deconfigured: 3,
+  reset: 4,
+  rejected: 5,
+  configChange: 6,
+  collision: 7,
+  outOfResources: 8,
+  hardReset: 9,
+  bfdDown: 10,
 } as const;
 
 const CODES: readonly string[] = [
@@ -20,6 +35,7 @@ const CODES: readonly string[] = [
   'Finite State Machine Error',
   'Cease',
   'ROUTE-REFRESH Message Error',
+  'Send Hold Timer Expired',
 ];
 
 const SUBCODES: Readonly<Record<number, Readonly<Record<number, string>>>> = {
@@ -60,7 +76,7 @@ const SUBCODES: Readonly<Record<number, Readonly<Record<number, string>>>> = {
 };
 
 /** `Cease: Administrative Shutdown`, for logs and status. */
-function describeNotification(code: number, subcode: number): string {
+export function describeNotification(code: number, subcode: number): string {
   const name = CODES[code] ?? `error ${code}`;
   if (subcode === 0) return name;
   return `${name}: ${SUBCODES[code]?.[subcode] ?? `subcode ${subcode}`}`;

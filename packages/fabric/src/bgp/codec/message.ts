@@ -22,7 +22,7 @@ const SHORTEST: Readonly<Record<number, number>> = { 1: 29, 2: 23, 3: 21, 4: 19,
 const VERSION = 4;
 
 /** Messages that are encoded whole; UPDATEs are packed by `encodeAnnouncements` and its fellows. */
-type SimpleMessage = OpenMessage | NotificationMessage | KeepaliveMessage | RouteRefreshMessage;
+export type SimpleMessage = OpenMessage | NotificationMessage | KeepaliveMessage | RouteRefreshMessage;
 
 export function encodeMessage(message: SimpleMessage): Uint8Array {
   const w = new Writer(64);
