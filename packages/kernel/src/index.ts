@@ -28,7 +28,7 @@ export * from './sys/process.ts';
 export { listenForFd, openPty, setWinsize } from './sys/pty.ts';
 export { readSysctl, writeSysctl } from './sys/sysctl.ts';
 export { announceAddress, gratuitousArp, unsolicitedAdvertisement } from './sys/announce.ts';
-export { connectTcp, listenTcp } from './sys/tcp.ts';
+export { connectTcp, dialTcp, listenTcp, setTcpMd5, setTcpTtlSecurity } from './sys/tcp.ts';
 export { Tc } from './tc/tc.ts';
 export { ticksOfBytes } from './tc/psched.ts';
 export type * from './tc/types.ts';
