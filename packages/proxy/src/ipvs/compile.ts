@@ -33,7 +33,7 @@ export interface WantedServer {
 }
 
 /** An element that the plan asks for. */
-export interface WantedElement {
+interface WantedElement {
   readonly set: SetName;
   readonly element: IpSetElement;
 }
