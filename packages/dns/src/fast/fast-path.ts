@@ -40,6 +40,9 @@ const KEPT = new Set<number>([
   TYPE.TXT,
 ]);
 
+/** Bytes of the largest answer that a reader gives. */
+const MAX_LEARNED = 1480;
+
 interface Block {
   readonly plan: FastPlan;
   /** Names the block at its address among all that are counted. */
@@ -115,6 +118,8 @@ export class FastPath {
     if (site === undefined) return 0;
     const answer = site.respondInPlace(packet, context);
     if (typeof answer !== 'number' || answer === 0) return answer;
+    // Answers that had to be cut are cut for each client anew, and to learn them would cost as much again.
+    if (answer > MAX_LEARNED || (replyBytes.readUInt16BE(2) & FLAG.TC) !== 0) return answer;
     // Learning writes where the answer lies.
     const bytes = copyReply(answer);
     try {
