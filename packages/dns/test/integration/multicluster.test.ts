@@ -75,9 +75,9 @@ describe('multicluster zones', () => {
     const api = new FakeApi();
     api.put('namespaces', namespace('demo'));
     api.put('services', service('demo/web', { clusterIPs: ['10.96.0.9'], ports: [HTTP] }));
-    const imported = (name: string, spec: object): Parameters<FakeApi['put']>[1] => ({
+    const imported = (name: string, spec: object): { metadata: { namespace: string; name: string }; spec: object } => ({
       metadata: { namespace: 'demo', name },
-      ...{ spec },
+      spec,
     });
     api.put(
       'serviceimports',
