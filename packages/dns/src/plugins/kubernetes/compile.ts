@@ -26,7 +26,7 @@ export interface SrvTarget {
 }
 
 /** Names whose records are kept: those that were last made, in the order in which they were. */
-const RECENT = 2048;
+const RECENT = 1024;
 const recent: (NameAnswers | undefined)[] = Array.from({ length: RECENT });
 let oldest = 0;
 
