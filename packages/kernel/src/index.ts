@@ -10,6 +10,9 @@ export {
 export type { Flow, FlowCounters, FlowEnds, FlowTuple } from './conntrack/flow.ts';
 export { errnoName } from './errno.ts';
 export { isKernelError, KernelError, type KernelErrorInit } from './errors.ts';
+export { type IpSetChange, type IpSetElement, IpSets, type IpSetSpec, type IpSetType } from './ipset/ipset.ts';
+export { Ipvs, type IpvsChange, type IpvsRefusal } from './ipvs/ipvs.ts';
+export * from './ipvs/types.ts';
 export { NftBatch } from './nft/batch.ts';
 export type { SetTarget } from './nft/elements.ts';
 export * as expr from './nft/expr.ts';
@@ -28,7 +31,7 @@ export * from './sys/process.ts';
 export { listenForFd, openPty, setWinsize } from './sys/pty.ts';
 export { readSysctl, writeSysctl } from './sys/sysctl.ts';
 export { announceAddress, gratuitousArp, unsolicitedAdvertisement } from './sys/announce.ts';
-export { connectTcp, listenTcp } from './sys/tcp.ts';
+export { connectTcp, dialTcp, listenTcp, setTcpMd5, setTcpTtlSecurity } from './sys/tcp.ts';
 export { Tc } from './tc/tc.ts';
 export { ticksOfBytes } from './tc/psched.ts';
 export type * from './tc/types.ts';

@@ -162,11 +162,11 @@ function setUpBlock(draft: Draft): void {
       const { site } = siteAt(configuration, options.runtime, host, address);
       Object.assign(site.settings, said.listen);
       const server = `${address.transport}://${host.includes(':') ? `[${host}]` : host}:${address.port}`;
-      const observers = handlers.flatMap(
-        (handler) => handler.observer?.({ server, zone: address.zone, view: view?.name ?? '' }) ?? [],
-      );
+      const at = { server, zone: address.zone, view: view?.name ?? '' };
+      const observers = handlers.flatMap((handler) => handler.observer?.(at) ?? []);
       site.add(address.zone, {
         serve,
+        at,
         handlers,
         observers,
         quick: planQuick(handlers),

@@ -260,8 +260,8 @@ export class Listener implements AddressListener {
   }
 
   #sendUdp(socket: UdpSocket, bytes: Buffer, port: number, address: string): void {
-    // Port 0 is no place to send to, and a closed socket has nobody to tell.
-    if (port === 0 || !this.#udp.includes(socket)) return;
+    // Port 0 is no place to send to, a closed socket has nobody to tell, and nothing is no answer.
+    if (port === 0 || bytes.length === 0 || !this.#udp.includes(socket)) return;
     socket.send(bytes, 0, bytes.length, port, address, ignore);
   }
 

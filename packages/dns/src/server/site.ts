@@ -13,7 +13,7 @@ import {
 } from '../wire/index.ts';
 import { bareReply, type Handler, NO_ANSWER, type Outcome, type Reply, type Serve, type View } from './handler.ts';
 import type { Cell } from './metrics.ts';
-import { type PacketContext, replyLimits, Request } from './request.ts';
+import { type PacketContext, replyLimits, Request, type ServedAt } from './request.ts';
 import type { Quick } from './quick.ts';
 import type { ListenSettings } from './settings.ts';
 import { ZoneMap } from './zoneset.ts';
@@ -46,6 +46,7 @@ export interface BulkObserver extends Observer {
 export interface SiteZone {
   /** Undefined for a block without plugins: all its names are refused. */
   readonly serve: Serve | undefined;
+  readonly at: ServedAt;
   /** The plugins of the block, in the order of the chain. */
   readonly handlers: readonly Handler[];
   readonly observers: readonly Observer[];
@@ -120,6 +121,7 @@ export class Site {
     request.bound = this.bound;
     const zone = this.#choosy ? this.#choose(request) : this.#match(query);
     if (zone?.serve === undefined) return writeReply(query, bareReply(RCODE.REFUSED), replyLimits(query, context));
+    request.served = zone.at;
     const started = zone.observers.length === 0 ? 0 : performance.now();
     try {
       const outcome = (query.flags & 0x7800) === 0 ? (zone.quick?.(query) ?? zone.serve(request)) : zone.serve(request);
@@ -149,10 +151,11 @@ export class Site {
   /** The outcome of a query that the server asks itself. */
   ask(request: Request): Outcome | Promise<Outcome> {
     request.bound = this.bound;
-    const serve = (this.#choosy ? this.#choose(request) : this.#match(request.query))?.serve;
-    if (serve === undefined) return bareReply(RCODE.REFUSED);
+    const zone = this.#choosy ? this.#choose(request) : this.#match(request.query);
+    if (zone?.serve === undefined) return bareReply(RCODE.REFUSED);
+    request.served = zone.at;
     try {
-      const outcome = serve(request);
+      const outcome = zone.serve(request);
       return outcome instanceof Promise ? outcome.catch((error: unknown) => this.#panicked(request, error)) : outcome;
     } catch (error) {
       return this.#panicked(request, error);

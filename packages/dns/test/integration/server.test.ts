@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Logger } from '@weft/plan';
 import { afterEach, describe, expect, it } from 'vitest';
-import { defaultCorefile, type DnsOptions, type DnsServer, startDns } from '../../src/index.ts';
+import { checkCorefile, defaultCorefile, type DnsOptions, type DnsServer, startDns } from '../../src/index.ts';
 import { decodeMessage, FLAG, nameToText } from '../../src/wire/index.ts';
 import { ask, exchangeTcp, exchangeUdp, question, short } from '../support/dig.ts';
 import { FakeApi } from '../support/fake-api.ts';
@@ -292,6 +292,30 @@ describe('errors and log', () => {
       expect.stringMatching(
         /^info 127\.0\.0\.1:\d+ - 4711 "AAAA IN A\.org\. udp 34 true 1232" SERVFAIL qr,rd 34 [0-9.e-]+s$/,
       ),
+    ]);
+  });
+
+  it('equal errors are counted, the first one told when asked for, and the rest at the end', async () => {
+    const { log, lines } = memoryLog();
+    const text =
+      '.:0 {\n errors {\n consolidate 1m "^udp .*ECONNREFUSED" warning show_first\n }\n forward . 127.0.0.1:1\n}';
+    const { dns, port } = await serve(text, { log });
+    for (let i = 0; i < 3; i++) await ask(port, 'a.org');
+    expect(lines).toEqual([expect.stringMatching(/^warn plugin\/errors: 2 a\.org\. A: udp 127/)]);
+    await dns.close();
+    expect(lines.at(-1)).toBe("warn plugin/errors: 3 errors like '^udp .*ECONNREFUSED' occurred in last 1m0s");
+  });
+
+  it.each([
+    ['1x a', 'time: invalid duration "1x"'],
+    ['1m (', 'error parsing regexp'],
+    ['1m a loud', 'unknown option in consolidate: loud'],
+    ['1m a info debug', 'multiple log levels specified in consolidate'],
+    ['1m a show_first info', 'log level must come before show_first in consolidate'],
+    ['1m', "Wrong argument count or unexpected line ending after '1m'"],
+  ])('consolidate %s is refused', (words, message) => {
+    expect(checkCorefile(`. {\n errors {\n consolidate ${words}\n }\n whoami\n}`)).toMatchObject([
+      { message: expect.stringContaining(message) },
     ]);
   });
 

@@ -1,10 +1,10 @@
 import { parsingError } from '../../corefile/error.ts';
 import { SECONDS, SIZES, type Tally, type TallyObserver } from '../../fast/tallies.ts';
-import type { Handler, Reply, ServedAt } from '../../server/handler.ts';
+import type { Handler, Reply } from '../../server/handler.ts';
 import { splitHttpAddress } from '../../server/http.ts';
 import type { Cell, DnsMetrics, HistogramCell } from '../../server/metrics.ts';
 import type { Plugin } from '../../server/plugin.ts';
-import type { Request } from '../../server/request.ts';
+import type { Request, ServedAt } from '../../server/request.ts';
 import type { BulkAnswers, BulkObserver } from '../../server/site.ts';
 import { rcodeName, TYPE, typeName } from '../../wire/index.ts';
 

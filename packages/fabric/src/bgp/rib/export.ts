@@ -37,13 +37,13 @@ function forInternal(self: RibSelf, from: RibPeer | undefined, attributes: PathA
   };
 }
 
-function forExternal(self: RibSelf, from: RibPeer | undefined, attributes: PathAttributes): PathAttributes {
+function forExternal(as: number, from: RibPeer | undefined, attributes: PathAttributes): PathAttributes {
   const { localPref: _, originatorId: _o, clusterList: _c, med, ...rest } = attributes;
   return {
     ...rest,
     // A metric is meant for the neighbouring AS alone.
     ...(from === undefined && med !== undefined ? { med } : {}),
-    asPath: prependAs(attributes.asPath, self.as),
+    asPath: prependAs(attributes.asPath, as),
   };
 }
 
@@ -54,7 +54,7 @@ export function exportRoute(self: RibSelf, { route, peer: from }: Candidate, to:
   const filtered = applyFilter(to.export, { prefix, attributes: raw, remote: from !== undefined });
   if (filtered === undefined) return undefined;
   const { nextHop: _, ...given } = filtered;
-  const attributes = to.internal ? forInternal(self, from, given) : forExternal(self, from, given);
+  const attributes = to.internal ? forInternal(self, from, given) : forExternal(to.localAs ?? self.as, from, given);
   const own = to.localAddress[route.family];
   const keeps = to.nextHop === 'keep' || (to.nextHop === 'auto' && to.internal);
   const nextHop = keeps ? (route.nextHop ?? own) : own;

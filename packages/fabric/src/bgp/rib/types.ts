@@ -9,6 +9,8 @@ export interface RibPeer {
   /** Its address. */
   readonly address: string;
   readonly as: number;
+  /** Our AS towards it, when that is another one. */
+  readonly localAs?: number;
   /** It is in our AS. */
   readonly internal: boolean;
   /** Undefined before its session is up. */
