@@ -29,7 +29,12 @@ describe('what is shown of networks', () => {
   it('is who uses them, and why nobody can', () => {
     expect(networkRows(definitions, [attached, pod('b', { 'k8s.v1.cni.cncf.io/network-status': 'nonsense' })])).toEqual(
       [
-        { network: 'default/bad', plugins: [], pods: [], problem: 'plugins[0].type is missing: which plugin is to be called?' },
+        {
+          network: 'default/bad',
+          plugins: [],
+          pods: [],
+          problem: 'plugins[0].type is missing: which plugin is to be called?',
+        },
         { network: 'default/file', plugins: [], pods: [] },
         { network: 'default/lan', plugins: ['macvlan', 'tuning'], pods: ['default/a'] },
       ],
