@@ -318,11 +318,13 @@ describe('stale answers', () => {
     seen.push((await s.ask()).rcode);
     expect(seen).toEqual(rcodes);
     // A good one is taken at once, and one that is too old is not.
-    s.behind.splice(0, s.behind.length, answered([50]));
+    s.behind.length = 0;
+    s.behind.push(answered([50]));
     await s.ask();
     await tick();
     expect((await s.ask()).ttl).toBe(50);
-    s.behind.splice(0, s.behind.length, answered([], RCODE.NXDOMAIN, 20));
+    s.behind.length = 0;
+    s.behind.push(answered([], RCODE.NXDOMAIN, 20));
     s.clock.now += 3_700_000;
     expect((await s.ask()).rcode).toBe(RCODE.NXDOMAIN);
   });
