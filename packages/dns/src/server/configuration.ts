@@ -213,8 +213,7 @@ function setUpPlugins(draft: Draft, said: Said): Handler[] {
           'this plugin can only be used once per Server Block',
         );
       }
-      const handler = plugin.setup(directives, contextFor(name, draft, said));
-      if (handler !== undefined) handlers.push(handler);
+      handlers.push(...[plugin.setup(directives, contextFor(name, draft, said)) ?? []].flat());
     } catch (error) {
       throw inPlugin(name, first, error);
     }

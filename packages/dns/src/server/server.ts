@@ -133,6 +133,17 @@ export class DnsServer {
     }));
   }
 
+  /** Zones as CoreDNS lists them at its start: `example.org.:53`, `tls://.:853 on 10.0.0.1`. */
+  get zones(): string[] {
+    return [...this.#current.configuration.sites.values()].flatMap(({ transport, host, port, site }) =>
+      [...site.zones.names()]
+        .map(
+          (zone) => `${transport === 'dns' ? '' : `${transport}://`}${zone}:${port}${host === '' ? '' : ` on ${host}`}`,
+        )
+        .sort(),
+    );
+  }
+
   /** True when every plugin that has to load something has loaded it. */
   get ready(): boolean {
     return this.#closing === undefined && this.#current.configuration.ready;

@@ -1,5 +1,5 @@
 import { parsingError } from '../../corefile/error.ts';
-import { option, type OptionSchema, parseOptions } from '../../corefile/options.ts';
+import { formatDuration, option, type OptionSchema, parseOptions } from '../../corefile/options.ts';
 import { splitHttpAddress } from '../../server/http.ts';
 import type { Plugin } from '../../server/plugin.ts';
 
@@ -34,7 +34,7 @@ export const health: Plugin = {
     });
     context.onShutdown(async () => {
       if (lameduck <= 0) return;
-      context.runtime.log.info(`plugin/health: Going into lameduck mode for ${lameduck}s`);
+      context.runtime.log.info(`plugin/health: Going into lameduck mode for ${formatDuration(lameduck)}`);
       await new Promise((resolve) => setTimeout(resolve, lameduck * 1000));
     });
     context.onStop(() => release?.());

@@ -1,4 +1,4 @@
-import type { EndpointSlice, Namespace, Pod, Service } from '@weft/kube';
+import type { EndpointSlice, KubeObject, Namespace, Pod, Service } from '@weft/kube';
 
 /** What DNS needs of a port of a Service or EndpointSlice. */
 export interface SlimPort {
@@ -26,6 +26,8 @@ export interface SlimEndpoint {
   readonly hostname: string;
   /** Name of the Pod behind it; empty when there is none or when it is too long for a label. */
   readonly pod: string;
+  /** Topology zone; only kept for zonal names. */
+  readonly zone?: string;
 }
 
 /** What DNS needs of an EndpointSlice: the endpoints that are ready. */
@@ -35,6 +37,8 @@ export interface SlimSlice {
   readonly service: string;
   readonly ports: readonly SlimPort[];
   readonly endpoints: readonly SlimEndpoint[];
+  /** The cluster that the endpoints are in; only of imported Services. */
+  readonly cluster?: string;
   /** When the change happened that made this state, in milliseconds since the epoch; 0 when not given. */
   readonly triggered: number;
 }
@@ -56,6 +60,9 @@ export const NO_PORT = -1;
 
 const TRIGGER_TIME = 'endpoints.kubernetes.io/last-change-trigger-time';
 const SERVICE_NAME = 'kubernetes.io/service-name';
+/** Of slices that stand for the endpoints of an imported Service. */
+export const IMPORT_NAME = 'multicluster.kubernetes.io/service-name';
+const SOURCE_CLUSTER = 'multicluster.kubernetes.io/source-cluster';
 const NO_PORTS: readonly SlimPort[] = [{ name: '', protocol: '', port: NO_PORT }];
 
 /**
@@ -122,9 +129,41 @@ function externalAddresses({ spec, status }: Service): readonly string[] {
   return all.length === 0 ? NO_ADDRESSES : all;
 }
 
-/** Undefined for a slice that belongs to no Service. */
-export function slimSlice(slice: EndpointSlice): SlimSlice | undefined {
-  const service = slice.metadata.labels?.[SERVICE_NAME];
+/** A Service of several clusters (Multi-Cluster Services API, multicluster.x-k8s.io/v1alpha1). */
+export interface ServiceImport extends KubeObject {
+  readonly spec?: {
+    readonly type?: 'ClusterSetIP' | 'Headless';
+    readonly ips?: readonly string[];
+    readonly ports?: readonly AnyPort[];
+  };
+}
+
+/** An imported Service reads as a Service does. */
+export function slimImport({ metadata, spec }: ServiceImport): SlimService {
+  return {
+    namespace: sharedName(metadata.namespace ?? ''),
+    name: sharedName(metadata.name),
+    kind: spec?.type === 'Headless' ? 'headless' : 'cluster',
+    ips: spec?.type === 'Headless' ? [] : (spec?.ips ?? []),
+    ports: slimPorts(spec?.ports),
+    externalName: '',
+    external: NO_ADDRESSES,
+  };
+}
+
+/** Undefined for a slice that belongs to no Service. With `zones` it keeps where endpoints are. */
+export function slimSlice(slice: EndpointSlice, zones = false): SlimSlice | undefined {
+  return slimmed(slice, SERVICE_NAME, zones);
+}
+
+/** Undefined for a slice that belongs to no imported Service. */
+export function slimImportedSlice(slice: EndpointSlice): SlimSlice | undefined {
+  const slim = slimmed(slice, IMPORT_NAME, false);
+  return slim === undefined ? undefined : { ...slim, cluster: slice.metadata.labels?.[SOURCE_CLUSTER] ?? '' };
+}
+
+function slimmed(slice: EndpointSlice, label: string, zones: boolean): SlimSlice | undefined {
+  const service = slice.metadata.labels?.[label];
   if (service === undefined || service === '') return undefined;
   const endpoints: SlimEndpoint[] = [];
   for (const endpoint of slice.endpoints ?? []) {
@@ -132,7 +171,8 @@ export function slimSlice(slice: EndpointSlice): SlimSlice | undefined {
     if (endpoint.conditions?.ready === false) continue;
     const pod = endpoint.targetRef?.name ?? '';
     for (const address of endpoint.addresses ?? []) {
-      endpoints.push({ address, hostname: endpoint.hostname ?? '', pod: pod.length < 64 ? pod : '' });
+      const slim = { address, hostname: endpoint.hostname ?? '', pod: pod.length < 64 ? pod : '' };
+      endpoints.push(zones && endpoint.zone !== undefined ? { ...slim, zone: sharedName(endpoint.zone) } : slim);
     }
   }
   return {

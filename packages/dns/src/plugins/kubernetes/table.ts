@@ -47,6 +47,14 @@ interface Reverse {
  */
 type TableListener = (changed: ServiceAnswers | string | undefined, before?: ServiceAnswers) => void;
 
+/** Which names there are besides those of every cluster. */
+interface NameShape {
+  /** `endpoint.cluster.service`. */
+  readonly multicluster: boolean;
+  /** `topology-zone.pin._zone.service` and `topology-zone.prefer._zone.service`. */
+  readonly zonal: boolean;
+}
+
 /** The applied plan as the server reads it: Services by name, namespaces, and reverse names by address. */
 export class AnswerTable {
   /** By the two labels of a Service's name, as they stand in a NameKey. */
@@ -58,8 +66,11 @@ export class AnswerTable {
   /** Seconds since the epoch of the last change: the serial of the SOA record. */
   serial: number;
 
-  constructor(serial: number) {
+  readonly #shape: NameShape;
+
+  constructor(serial: number, shape: NameShape = { multicluster: false, zonal: false }) {
     this.serial = serial;
+    this.#shape = shape;
   }
 
   get services(): number {
@@ -159,10 +170,13 @@ export class AnswerTable {
     if (!pods && !(key.startsWith(SVC, kindAt) && end - kindAt === 4)) return NXDOMAIN;
     if (count === 1) return NODATA;
     const namespaceAt = labels[count - 2] as number;
-    if (!pods && count > 2 && count < 6) {
+    if (!pods && count > 2 && (count < 6 || this.#shape.zonal)) {
       const nameAt = labels[count - 3] as number;
       const served = this.#services.get(key.slice(nameAt, kindAt));
       if (served === undefined || !served.namespace.exists) return NXDOMAIN;
+      if (count > 5) return zonal(served.answers, key, labels, count);
+      if (count === 5 && this.#shape.multicluster && !hasUnderscore(key, labels))
+        return found(served.answers, served.answers.endpoint(key.slice(labels[0], nameAt)));
       return below(served.answers, key, labels, count, nameAt);
     }
     const namespace = this.#namespaces.get(key.slice(namespaceAt, kindAt));
@@ -210,7 +224,35 @@ function below(
   if (count === 3) answers = service.own;
   else if (count === 4) answers = service.endpoint(key.slice(labels[0] as number, nameAt));
   else answers = service.port(bare(key, labels[0] as number), bare(key, labels[1] as number));
+  return found(service, answers);
+}
+
+function found(service: ServiceAnswers, answers: NameAnswers | undefined): Found | typeof NXDOMAIN {
   return answers === undefined || answers.empty ? NXDOMAIN : { service, answers };
+}
+
+function hasUnderscore(key: NameKey, labels: readonly number[]): boolean {
+  return key[(labels[0] as number) + 1] === '_' || key[(labels[1] as number) + 1] === '_';
+}
+
+const ZONE = '\u0005_zone';
+const PIN = '\u0003pin';
+const PREFER = '\u0006prefer';
+
+/** `topology-zone.pin._zone` below a Service; the name of the topology zone may have dots. */
+function zonal(
+  service: ServiceAnswers,
+  key: NameKey,
+  labels: readonly number[],
+  count: number,
+): Found | typeof NXDOMAIN {
+  const [directive, anchor] = [labels[count - 5] as number, labels[count - 4] as number];
+  const prefer = key.startsWith(PREFER, directive);
+  if (!key.startsWith(ZONE, anchor) || !(prefer || key.startsWith(PIN, directive))) return NXDOMAIN;
+  const zone = labels.slice(0, count - 5).map((at) => key.slice(at + 1, at + 1 + key.charCodeAt(at)));
+  const answers = service.zonal(zone.join('.'), prefer);
+  // The name exists, whether the zone has endpoints or not.
+  return answers === undefined ? NXDOMAIN : { service, answers };
 }
 
 function serviceKey(answers: ServiceAnswers): NameKey | undefined {
