@@ -106,7 +106,7 @@ export function interfaceRows(pod: Pod, definitions: readonly NetworkAttachmentD
     const ips = (pod.status?.podIPs ?? []).map(({ ip }) => ip);
     had.push({ interface: 'eth0', network: "the node's first network", ips, gateway: [], default: true });
   }
-  const left = [...statuses.map(({ name }) => name)];
+  const left = statuses.map(({ name }) => name);
   const missing = asked(pod).flatMap((want): InterfaceRow[] => {
     const at = left.indexOf(want.network);
     if (at >= 0) {
