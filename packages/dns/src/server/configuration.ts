@@ -64,8 +64,12 @@ export class Configuration {
   }
 
   get ready(): boolean {
-    for (const ready of this.state.readiness.values()) if (!ready()) return false;
-    return true;
+    return this.unready.length === 0;
+  }
+
+  /** Plugins that cannot answer yet. */
+  get unready(): string[] {
+    return [...this.state.readiness].filter(([, ready]) => !ready()).map(([name]) => name);
   }
 
   /** Runs what must run before the first answer. */
@@ -175,6 +179,8 @@ function setUpBlock(draft: Draft): void {
         next: undefined,
       });
       if (said.names.some((name) => CHAOS.has(name))) site.chaos = true;
+      const counting = handlers.find(({ name }) => name === 'prometheus');
+      site.dropped ??= counting?.observer?.({ server, zone: 'dropped', view: '' });
     }
   }
   const { transport } = block.addresses[0] ?? {};
