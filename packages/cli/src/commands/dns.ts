@@ -74,8 +74,9 @@ async function serve({ conf, port, pidfile, quiet, inspect, inKernel }: DnsArgum
     ...(inspect === undefined ? {} : { inspect }),
     ...(inKernel === undefined ? {} : { inKernel: linkOf(inKernel) }),
   });
-  if (!quiet) process.stdout.write(`${server.zones.join('\n')}\n${versionText()}`);
+  // Whoever waits for the text may send a signal at once.
   handleSignals(server, log, removePidFile);
+  if (!quiet) process.stdout.write(`${server.zones.join('\n')}\n${versionText()}`);
 }
 
 /** The node's own cache, until it is told to stop. SIGUSR1 reloads. */
