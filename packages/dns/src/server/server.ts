@@ -23,6 +23,7 @@ import { HttpHub, type ListenFd } from './http.ts';
 import { defaultKube } from './kube.ts';
 import { type AddressListener, Listener } from './listeners.ts';
 import { DnsMetrics } from './metrics.ts';
+import { saveMemory } from './libc.ts';
 import type { Clock, KubeFactory, KubeSource, Runtime } from './plugin.ts';
 import { Shared } from './shared.ts';
 import type { Observer } from './site.ts';
@@ -210,7 +211,9 @@ export class DnsServer {
   async start(): Promise<void> {
     const { signal } = this.#options;
     signal?.throwIfAborted();
+    saveMemory();
     await this.#switchTo(this.#configure());
+    saveMemory();
     await this.#openInKernel();
     if (this.#options.inspect !== undefined) {
       await serveInspector(this.#http, this.#options.inspect, {

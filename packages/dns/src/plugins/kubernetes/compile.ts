@@ -25,7 +25,18 @@ export interface SrvTarget {
   readonly port: number;
 }
 
-/** Answers for one name. Records are made when they are first asked for and live as long as the name is unchanged. */
+/** Names whose records are kept: those that were last made, in the order in which they were. */
+const RECENT = 1024;
+const recent: (NameAnswers | undefined)[] = Array.from({ length: RECENT });
+let oldest = 0;
+
+function keepRecent(answers: NameAnswers): void {
+  recent[oldest]?.forget();
+  recent[oldest] = answers;
+  oldest = (oldest + 1) % RECENT;
+}
+
+/** Answers for one name. Records are made when they are asked for, and kept for a while. */
 export class NameAnswers {
   /** Calls for everything that stands behind the name. */
   readonly each: (visit: Visit) => void;
@@ -38,8 +49,16 @@ export class NameAnswers {
   }
 
   get hosts(): Hosts {
-    this.#hosts ??= this.#collect();
+    if (this.#hosts === undefined) {
+      this.#hosts = this.#collect();
+      keepRecent(this);
+    }
     return this.#hosts;
+  }
+
+  /** Gives the memory of the records back; they are made again when they are asked for. */
+  forget(): void {
+    this.#hosts = undefined;
   }
 
   /** True when nothing stands behind the name: it does not exist then. */
@@ -214,6 +233,7 @@ export class ServiceAnswers {
       if (canonical !== undefined) out.push({ ip: canonical, target: base, cluster: true });
     }
     for (const slice of this.slices) {
+      if (!slice.named) continue;
       for (const endpoint of slice.endpoints) {
         // Only endpoints with a name of their own lead back to it (Kubernetes DNS specification 2.4.3).
         const label = endpoint.hostname === '' ? undefined : labelKey(endpoint.hostname);
@@ -257,7 +277,7 @@ export class ServiceAnswers {
       for (const slice of slices) this.#visitSlice(slice, slice.endpoints, wanted, visit);
       return;
     }
-    if (this.#options.ignoreEmpty && !slices.some((slice) => slice.endpoints.length > 0)) return;
+    if (this.#options.ignoreEmpty && !slices.some((slice) => slice.size > 0)) return;
     for (const port of service.ports) {
       if (!wanted(port)) continue;
       for (const ip of service.ips) visit(ip, port.port, undefined);

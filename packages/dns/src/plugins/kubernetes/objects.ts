@@ -30,17 +30,60 @@ export interface SlimEndpoint {
   readonly zone?: string;
 }
 
-/** What DNS needs of an EndpointSlice: the endpoints that are ready. */
-export interface SlimSlice {
+/** What DNS needs of an EndpointSlice besides its endpoints. */
+interface SliceHead {
   readonly namespace: string;
   readonly name: string;
   readonly service: string;
   readonly ports: readonly SlimPort[];
-  readonly endpoints: readonly SlimEndpoint[];
   /** The cluster that the endpoints are in; only of imported Services. */
-  readonly cluster?: string;
+  readonly cluster: string | undefined;
   /** When the change happened that made this state, in milliseconds since the epoch; 0 when not given. */
   readonly triggered: number;
+}
+
+/**
+ * What DNS needs of an EndpointSlice: the endpoints that are ready. They are kept as one text and read when they are asked for:
+ * a hundred thousand endpoints as objects take three times the memory, and most are never asked for by name.
+ */
+export class SlimSlice implements SliceHead {
+  readonly namespace: string;
+  readonly name: string;
+  readonly service: string;
+  readonly ports: readonly SlimPort[];
+  readonly cluster: string | undefined;
+  readonly triggered: number;
+  /** Does any endpoint have a hostname? */
+  readonly named: boolean;
+  /** How many endpoints are ready. */
+  readonly size: number;
+  /** One endpoint a line: address, hostname, pod and topology zone, none of which can hold a blank. */
+  readonly #packed: string;
+
+  constructor(head: SliceHead, endpoints: readonly SlimEndpoint[]) {
+    this.namespace = head.namespace;
+    this.name = head.name;
+    this.service = head.service;
+    this.ports = head.ports;
+    this.cluster = head.cluster;
+    this.triggered = head.triggered;
+    this.named = endpoints.some(({ hostname }) => hostname !== '');
+    this.size = endpoints.length;
+    const lines = endpoints.map(({ address, hostname, pod, zone }) => {
+      const line = `${address} ${hostname} ${pod}`;
+      return zone === undefined ? line : `${line} ${zone}`;
+    });
+    // Through bytes: a joined string is kept in pieces, and with it the event that they came in.
+    this.#packed = Buffer.from(lines.join('\n')).toString();
+  }
+
+  get endpoints(): readonly SlimEndpoint[] {
+    if (this.size === 0) return [];
+    return this.#packed.split('\n').map((line) => {
+      const [address = '', hostname = '', pod = '', zone] = line.split(' ');
+      return zone === undefined ? { address, hostname, pod } : { address, hostname, pod, zone };
+    });
+  }
 }
 
 export interface SlimNamespace {
@@ -158,11 +201,10 @@ export function slimSlice(slice: EndpointSlice, zones = false): SlimSlice | unde
 
 /** Undefined for a slice that belongs to no imported Service. */
 export function slimImportedSlice(slice: EndpointSlice): SlimSlice | undefined {
-  const slim = slimmed(slice, IMPORT_NAME, false);
-  return slim === undefined ? undefined : { ...slim, cluster: slice.metadata.labels?.[SOURCE_CLUSTER] ?? '' };
+  return slimmed(slice, IMPORT_NAME, false, slice.metadata.labels?.[SOURCE_CLUSTER] ?? '');
 }
 
-function slimmed(slice: EndpointSlice, label: string, zones: boolean): SlimSlice | undefined {
+function slimmed(slice: EndpointSlice, label: string, zones: boolean, cluster?: string): SlimSlice | undefined {
   const service = slice.metadata.labels?.[label];
   if (service === undefined || service === '') return undefined;
   const endpoints: SlimEndpoint[] = [];
@@ -175,14 +217,15 @@ function slimmed(slice: EndpointSlice, label: string, zones: boolean): SlimSlice
       endpoints.push(zones && endpoint.zone !== undefined ? { ...slim, zone: sharedName(endpoint.zone) } : slim);
     }
   }
-  return {
+  const head = {
     namespace: sharedName(slice.metadata.namespace ?? ''),
     name: slice.metadata.name,
     service: sharedName(service),
     ports: slimPorts(slice.ports),
-    endpoints,
+    cluster,
     triggered: Date.parse(slice.metadata.annotations?.[TRIGGER_TIME] ?? '') || 0,
   };
+  return new SlimSlice(head, endpoints);
 }
 
 export function slimNamespace(namespace: Namespace): SlimNamespace {

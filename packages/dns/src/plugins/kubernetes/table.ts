@@ -36,11 +36,6 @@ interface Served {
   readonly namespace: NamespaceState;
 }
 
-interface Reverse {
-  readonly cluster: Map<string, Uint8Array>;
-  readonly endpoints: Map<string, Uint8Array>;
-}
-
 /**
  * Told of changed answers: with the Service as it is, or was when it has gone, and as it was before; with the name of a
  * namespace below which they have changed; or with neither when all have.
@@ -61,7 +56,8 @@ export class AnswerTable {
   readonly #services = new Map<NameKey, Served>();
   /** Namespaces by label, those that only Services speak of included. */
   readonly #namespaces = new Map<NameKey, NamespaceState>();
-  readonly #reverse = new Map<string, Reverse>();
+  /** One name is kept bare: nearly all addresses have one. */
+  readonly #reverse = new Map<string, ReverseName | readonly ReverseName[]>();
   readonly #listeners = new Set<TableListener>();
   /** Seconds since the epoch of the last change: the serial of the SOA record. */
   serial: number;
@@ -189,27 +185,31 @@ export class AnswerTable {
 
   /** Names without zone that an address leads to: the Service of a cluster IP, else every named endpoint. */
   reverse(ip: string): readonly Uint8Array[] {
-    const entry = this.#reverse.get(ip);
-    if (entry === undefined) return [];
-    if (entry.cluster.size > 0) return [[...entry.cluster.values()][0] as Uint8Array];
-    return [...entry.endpoints.values()];
+    const names = this.#namesOf(ip);
+    const cluster = names.find((name) => name.cluster);
+    return cluster === undefined ? names.map(({ target }) => target) : [cluster.target];
+  }
+
+  #namesOf(ip: string): readonly ReverseName[] {
+    const names = this.#reverse.get(ip);
+    return names === undefined ? [] : 'ip' in names ? [names] : names;
   }
 
   #learn(name: ReverseName): void {
-    let entry = this.#reverse.get(name.ip);
-    if (entry === undefined) {
-      entry = { cluster: new Map(), endpoints: new Map() };
-      this.#reverse.set(name.ip, entry);
-    }
-    (name.cluster ? entry.cluster : entry.endpoints).set(Buffer.from(name.target).toString('latin1'), name.target);
+    const names = this.#namesOf(name.ip);
+    if (names.length === 0) this.#reverse.set(name.ip, name);
+    else if (!names.some((other) => sameReverse(other, name))) this.#reverse.set(name.ip, [...names, name]);
   }
 
   #forget(name: ReverseName): void {
-    const entry = this.#reverse.get(name.ip);
-    if (entry === undefined) return;
-    (name.cluster ? entry.cluster : entry.endpoints).delete(Buffer.from(name.target).toString('latin1'));
-    if (entry.cluster.size + entry.endpoints.size === 0) this.#reverse.delete(name.ip);
+    const left = this.#namesOf(name.ip).filter((other) => !sameReverse(other, name));
+    if (left.length === 0) this.#reverse.delete(name.ip);
+    else this.#reverse.set(name.ip, left);
   }
+}
+
+function sameReverse(a: ReverseName, b: ReverseName): boolean {
+  return a.cluster === b.cluster && Buffer.compare(a.target, b.target) === 0;
 }
 
 /** A name at or below a Service of which `count` labels come before the zone. */
