@@ -80,6 +80,10 @@ describe.skipIf(!existsSync('/usr/lib/cni/macvlan'))('several networks per pod',
     expect(await cluster.ask(['exec', 'b', '--', 'cat', '/sys/class/net/net1/address'])).toBe('02:00:00:00:19:02');
     await ping('a', '10.199.0.2', 'lan0');
     await ping('b', status.podIP as string, 'eth0');
+    const weft = async (...args: string[]): Promise<unknown> =>
+      JSON.parse((await cluster.weft(['networks', ...args, '--name', cluster.name, '-o', 'json'])).stdout);
+    expect(await weft()).toEqual([{ network: 'default/lan', plugins: ['macvlan'], pods: ['default/a', 'default/b'] }]);
+    expect(await weft('of', 'a')).toMatchObject([{ interface: 'eth0' }, { interface: 'lan0', ips: ['10.199.0.1'] }]);
     expect(await eventsOf('a')).toContain('AddedInterface: Add lan0 [10.199.0.1] from default/lan');
   });
 

@@ -11,7 +11,6 @@ import type { AddressCache } from '../addresses/cache.ts';
 
 /** Longest an ADD waits after a start until the API's objects are known, milliseconds. */
 const SYNC_MS = 10_000;
-/** Longest an ADD waits for one object that others may just have made, milliseconds. */
 const OBJECT_MS = 2000;
 /** Waits before the status of a pod's networks is written again, milliseconds. */
 const AGAIN_MS = [200, 1000, 5000, 15_000];
@@ -22,6 +21,8 @@ export interface PodNetworksOptions {
   readonly events: EventRecorder;
   readonly log: Logger;
   readonly signal: AbortSignal;
+  /** Longest an ADD waits for one object that others may just have made, milliseconds. Default 2000. */
+  readonly objectMs?: number;
 }
 
 /**
@@ -31,9 +32,11 @@ export interface PodNetworksOptions {
 export class PodNetworks implements NetworkSource {
   readonly #options: PodNetworksOptions;
   readonly #log: Logger;
+  readonly #objectMs: number;
 
   constructor(options: PodNetworksOptions) {
     this.#options = options;
+    this.#objectMs = options.objectMs ?? OBJECT_MS;
     this.#log = options.log.child({ component: 'networks' });
   }
 
@@ -44,7 +47,7 @@ export class PodNetworks implements NetworkSource {
       // One of the same name may be left from before.
       return metadata !== undefined && (pod.uid === undefined || metadata.uid === pod.uid) ? metadata : undefined;
     };
-    await cache.until(() => known() !== undefined, cache.synced ? OBJECT_MS : SYNC_MS);
+    await cache.until(() => known() !== undefined, cache.synced ? this.#objectMs : SYNC_MS);
     const metadata = known();
     return metadata === undefined ? undefined : (metadata.annotations ?? {});
   }
@@ -53,7 +56,7 @@ export class PodNetworks implements NetworkSource {
     const { cache } = this.#options;
     await cache.whenSynced(SYNC_MS);
     if (!cache.hasNetworks) return undefined;
-    await cache.until(() => cache.network(namespace, name) !== undefined, OBJECT_MS);
+    await cache.until(() => cache.network(namespace, name) !== undefined, this.#objectMs);
     return cache.network(namespace, name);
   }
 

@@ -5,6 +5,7 @@ import { errorMessage, type Logger } from '@weft/plan';
 import type { PodReference } from '../ipam/ipam.ts';
 import { ANNOTATIONS, podOf } from '../plugins/addressing.ts';
 import { runtimeConfig } from '../plugins/config.ts';
+import { ResultCache } from '../runtime/cache.ts';
 import { type NetworkList, parseNetworkList } from '../runtime/config.ts';
 import { CniRuntime, type InProcess } from '../runtime/runtime.ts';
 import { CniCode, CniError } from '../spec/errors.ts';
@@ -58,6 +59,7 @@ export class NetworksPlugin implements Plugin {
   constructor(deps: NetworksPluginDeps) {
     this.#deps = deps;
     this.#records = new NetworkRecords(join(deps.stateDir, 'pods'), deps.log);
+    new ResultCache(deps.stateDir).removeUnfinished();
     this.#cutOff = this.#records.list().filter((record) => !record.ready);
   }
 

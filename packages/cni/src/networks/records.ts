@@ -40,6 +40,7 @@ export type FoundRecord = NetworksRecord & { readonly ready: boolean };
 const FORMAT = 1;
 const BEGUN = '.begun';
 const READY = '.json';
+const UNFINISHED = '~';
 
 /**
  * What containers have, on disk: a file is written before the first plugin is called, renamed when the last has
@@ -53,16 +54,18 @@ export class NetworkRecords {
     this.#dir = dir;
     this.#log = log;
     mkdirSync(dir, { recursive: true, mode: 0o700 });
+    // What an agent was writing when it died: nothing had been made by then.
+    for (const name of readdirSync(dir)) if (name.endsWith(UNFINISHED)) rmSync(join(dir, name), { force: true });
   }
 
   /** Throws CniError 5 when it cannot be written: nothing may be attached that would not be found again. */
   begin(record: NetworksRecord): void {
     const file = this.#file(record, BEGUN);
     try {
-      writeFileSync(`${file}~`, JSON.stringify({ format: FORMAT, ...record }), { mode: 0o600 });
-      renameSync(`${file}~`, file);
+      writeFileSync(`${file}${UNFINISHED}`, JSON.stringify({ format: FORMAT, ...record }), { mode: 0o600 });
+      renameSync(`${file}${UNFINISHED}`, file);
     } catch (error) {
-      rmSync(`${file}~`, { force: true });
+      rmSync(`${file}${UNFINISHED}`, { force: true });
       throw new CniError(CniCode.io, `cannot write ${file}: ${errorMessage(error)}`, undefined, error);
     }
   }

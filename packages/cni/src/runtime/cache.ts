@@ -91,6 +91,17 @@ export class ResultCache {
     });
   }
 
+  /** Removes what a process was writing when it died; only for a directory that nobody else writes to. */
+  removeUnfinished(): void {
+    let names: readonly string[] = [];
+    try {
+      names = readdirSync(this.#dir);
+    } catch {
+      // Nothing was ever attached.
+    }
+    for (const name of names) if (name.endsWith(UNFINISHED)) forget(join(this.#dir, name));
+  }
+
   #file(networkName: string, { containerId, ifname }: Attachment): string {
     return join(this.#dir, `${networkName}-${containerId}-${ifname}`);
   }

@@ -73,6 +73,7 @@ export class CniServer {
   /** Links that the last sweep missed, by name, with the time their attachment was made. */
   #missing = new Map<string, number>();
   #timer: NodeJS.Timeout | undefined;
+  #recovering: Promise<void> | undefined;
   #running: Running | undefined;
 
   constructor(options: CniServerOptions) {
@@ -123,7 +124,7 @@ export class CniServer {
       prepareDeferred(this.#options.socketPath);
       await listen(server, this.#options.socketPath);
       await this.#removeDeferred(plugins);
-      void this.#afterwards('finish what an earlier agent had begun', (networks) => networks.recover());
+      this.#recovering = this.#afterwards('finish what an earlier agent had begun', (networks) => networks.recover());
       const period = this.#options.sweepMs ?? SWEEP_MS;
       if (period > 0) this.#timer = setInterval(() => void this.#sweepOrWarn(), period).unref();
     } catch (error) {
@@ -162,6 +163,7 @@ export class CniServer {
 
   /** Resolves when links of removed pods are gone from the kernel (DEL answers before that). */
   async flush(): Promise<void> {
+    await this.#recovering;
     await this.#running?.node.reaper.idle();
   }
 

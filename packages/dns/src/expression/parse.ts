@@ -63,6 +63,11 @@ const KEYWORDS = new Set([
   'else',
 ]);
 
+/** Does the name mean something to the language or its library? */
+export function isReserved(name: string): boolean {
+  return KEYWORDS.has(name) || BUILTINS.has(name) || PREDICATES.has(name);
+}
+
 /**
  * Reads an expression of the expr language (the parts that its definition calls literals, operators, predicates, variables
  * and pipes). `known` are the names that exist: functions with the numbers of arguments they take, others with undefined.

@@ -99,7 +99,7 @@ function nameEnd(bytes: Uint8Array, from: number): number {
 
 /** The records whose order changes: one run of equal size. */
 function rotation(query: Query, reply: Reply): Entry['rotate'] | 'not possible' {
-  if (reply.additional.length > 1) return 'not possible';
+  if (reply.additional.length > 1 || reply.authority.length > 1) return 'not possible';
   const size = (rr: Rr): number => (rr.name ?? query.qname).length + 10 + rr.rdata.length;
   const first = reply.answers.findIndex((rr) => SPREAD.has(rr.type));
   if (first < 0) return undefined;

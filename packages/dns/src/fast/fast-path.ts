@@ -20,7 +20,7 @@ import {
 import { type Entry, givesForCase, LOWER_ONLY, type Shape, shapeOf } from './entry.ts';
 import { ENTRY_FLAG, SERIALS, VARIANT } from './memory.ts';
 import { type FastPlan, planFast } from './plan.ts';
-import { DROP, MISS, Reader } from './reader.ts';
+import { Reader } from './reader.ts';
 import type { Sorts } from './tallies.ts';
 import { Table } from './table.ts';
 
@@ -39,6 +39,9 @@ const KEPT = new Set<number>([
   TYPE.SVCB,
   TYPE.TXT,
 ]);
+
+/** Bytes of the largest answer that a reader gives. */
+const MAX_LEARNED = 1480;
 
 interface Block {
   readonly plan: FastPlan;
@@ -109,22 +112,14 @@ export class FastPath {
     this.#enable();
   }
 
-  /**
-   * The answer to a packet over UDP, from the table or else from the chain, which the table then learns. As
-   * `Site.respondInPlace`.
-   */
-  answer(packet: Uint8Array, context: PacketContext): number | Promise<Buffer> {
-    const size = this.respond(packet, context.family === 6, replyBytes);
-    if (size !== MISS) return size === DROP ? 0 : size;
-    return this.chain(packet, context);
-  }
-
   /** The answer of the chain, which the table learns. As `Site.respondInPlace`. */
   chain(packet: Uint8Array, context: PacketContext): number | Promise<Buffer> {
     const site = this.#site;
     if (site === undefined) return 0;
     const answer = site.respondInPlace(packet, context);
     if (typeof answer !== 'number' || answer === 0) return answer;
+    // Answers that had to be cut are cut for each client anew, and to learn them would cost as much again.
+    if (answer > MAX_LEARNED || (replyBytes.readUInt16BE(2) & FLAG.TC) !== 0) return answer;
     // Learning writes where the answer lies.
     const bytes = copyReply(answer);
     try {

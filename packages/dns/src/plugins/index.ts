@@ -105,3 +105,6 @@ export const PLUGINS: ReadonlyMap<string, Plugin> = new Map(
     whoami,
   ].map((plugin) => [plugin.name, plugin]),
 );
+
+/** Names of the plugins that are served, in alphabetical order. */
+export const pluginNames: readonly string[] = [...PLUGINS.keys()].sort();

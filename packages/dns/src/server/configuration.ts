@@ -64,8 +64,12 @@ export class Configuration {
   }
 
   get ready(): boolean {
-    for (const ready of this.state.readiness.values()) if (!ready()) return false;
-    return true;
+    return this.unready.length === 0;
+  }
+
+  /** Plugins that cannot answer yet. */
+  get unready(): string[] {
+    return [...this.state.readiness].filter(([, ready]) => !ready()).map(([name]) => name);
   }
 
   /** Runs what must run before the first answer. */
@@ -162,11 +166,11 @@ function setUpBlock(draft: Draft): void {
       const { site } = siteAt(configuration, options.runtime, host, address);
       Object.assign(site.settings, said.listen);
       const server = `${address.transport}://${host.includes(':') ? `[${host}]` : host}:${address.port}`;
-      const observers = handlers.flatMap(
-        (handler) => handler.observer?.({ server, zone: address.zone, view: view?.name ?? '' }) ?? [],
-      );
+      const at = { server, zone: address.zone, view: view?.name ?? '' };
+      const observers = handlers.flatMap((handler) => handler.observer?.(at) ?? []);
       site.add(address.zone, {
         serve,
+        at,
         handlers,
         observers,
         quick: planQuick(handlers),
@@ -175,6 +179,8 @@ function setUpBlock(draft: Draft): void {
         next: undefined,
       });
       if (said.names.some((name) => CHAOS.has(name))) site.chaos = true;
+      const counting = handlers.find(({ name }) => name === 'prometheus');
+      site.dropped ??= counting?.observer?.({ server, zone: 'dropped', view: '' });
     }
   }
   const { transport } = block.addresses[0] ?? {};
@@ -213,8 +219,7 @@ function setUpPlugins(draft: Draft, said: Said): Handler[] {
           'this plugin can only be used once per Server Block',
         );
       }
-      const handler = plugin.setup(directives, contextFor(name, draft, said));
-      if (handler !== undefined) handlers.push(handler);
+      handlers.push(...[plugin.setup(directives, contextFor(name, draft, said)) ?? []].flat());
     } catch (error) {
       throw inPlugin(name, first, error);
     }

@@ -142,7 +142,7 @@ async function answer(
   const packet = await packetOf(request, search, readMs);
   if (packet === undefined || isRejected(parseQuery(packet))) return fail(400, 'invalid request');
   const bytes = await site.respond(packet, context);
-  if (bytes === undefined) return fail(500, 'No response');
+  if (bytes === undefined || bytes.length === 0) return fail(500, 'No response');
   count(200);
   finish(response, peer, writeMs, 200, bytes, {
     'content-type': MIME,

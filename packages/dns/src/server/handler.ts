@@ -1,6 +1,6 @@
 import { FLAG, type NameKey, type Query, RCODE, type ReplyContent, type Rr } from '../wire/index.ts';
 import type { Provenance } from '@weft/plan';
-import type { Request } from './request.ts';
+import type { Request, ServedAt } from './request.ts';
 import type { Observer } from './site.ts';
 
 /** An answer that a plugin gives. Immutable: plugins that change answers make a new one. */
@@ -129,14 +129,6 @@ export interface ExternalSource {
 export interface View {
   readonly name: string;
   accepts(request: Request): boolean;
-}
-
-/** Where a block is served, as the labels of metrics have it. */
-export interface ServedAt {
-  /** For example `dns://:53`. */
-  readonly server: string;
-  readonly zone: string;
-  readonly view: string;
 }
 
 /** One plugin of a server block at work. */

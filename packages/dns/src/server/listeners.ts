@@ -5,7 +5,8 @@ import { parseIp } from '@weft/net';
 import { type Logger, WeftError } from '@weft/plan';
 import type { Fast, WorkerGroup } from '../fast/fast.ts';
 import type { FastPath } from '../fast/fast-path.ts';
-import { copyReply } from '../wire/index.ts';
+import { MISS } from '../fast/reader.ts';
+import { copyReply, replyBytes } from '../wire/index.ts';
 import { openBatchSocket } from './batch.ts';
 import type { ListenFd } from './http.ts';
 import { type PacketContext, packetContext } from './request.ts';
@@ -201,7 +202,7 @@ export class Listener implements AddressListener {
       count: this.site.settings.sockets,
       share: this.#listenFd !== undefined,
       receiveBuffer: RECEIVE_BUFFER,
-      respond: this.#respond,
+      respond: this.#chain,
     });
     if (group === undefined) return false;
     this.#groups.push(group);
@@ -211,7 +212,12 @@ export class Listener implements AddressListener {
   }
 
   readonly #respond = (packet: Uint8Array, context: PacketContext): number | Promise<Buffer> => {
-    const answer = this.#fast?.path.answer(packet, context) ?? this.site.respondInPlace(packet, context);
+    const size = this.#fast?.path.respond(packet, context.family === 6, replyBytes) ?? MISS;
+    return size === MISS ? this.#chain(packet, context) : Math.max(0, size);
+  };
+
+  readonly #chain = (packet: Uint8Array, context: PacketContext): number | Promise<Buffer> => {
+    const answer = this.#fast?.path.chain(packet, context) ?? this.site.respondInPlace(packet, context);
     return typeof answer === 'number' ? answer : this.#wait(answer);
   };
 
@@ -251,18 +257,23 @@ export class Listener implements AddressListener {
       this.#shared.push({ leave: () => batch.leave(), read: () => batch.drain(this.#respond, send) });
     socket.on('error', (error) => this.#log.warn(`udp socket on ${host}:${this.#port}: ${error.message}`));
     socket.on('message', (packet, from) => {
-      const answer = this.#respond(packet, packetContext('udp', from.address, from.port));
-      if (typeof answer !== 'number') void answer.then((bytes) => send(bytes, from.port, from.address));
-      else if (answer > 0) send(copyReply(answer), from.port, from.address);
+      const fast = this.#fast?.path.respond(packet, family === 6, replyBytes) ?? MISS;
+      if (fast > 0) send(copyReply(fast), from.port, from.address);
+      else if (fast === MISS) {
+        const answer = this.#chain(packet, packetContext('udp', from.address, from.port));
+        if (typeof answer !== 'number') void answer.then((bytes) => send(bytes, from.port, from.address));
+        else if (answer > 0) send(copyReply(answer), from.port, from.address);
+      }
       batch?.drain(this.#respond, send);
     });
     return batch !== undefined;
   }
 
   #sendUdp(socket: UdpSocket, bytes: Buffer, port: number, address: string): void {
-    // Port 0 is no place to send to, and a closed socket has nobody to tell.
-    if (port === 0 || !this.#udp.includes(socket)) return;
-    socket.send(bytes, 0, bytes.length, port, address, ignore);
+    // Port 0 is no place to send to, a closed socket has nobody to tell, and nothing is no answer.
+    if (port === 0 || bytes.length === 0 || !this.#udp.includes(socket)) return;
+    // Nobody is told when it fails, and so nothing needs to be kept to tell with.
+    socket.send(bytes, port, address);
   }
 
   async #openTcp(host: string): Promise<void> {
@@ -289,8 +300,4 @@ export class Listener implements AddressListener {
     connection.on('close', () => this.#connections.delete(connection));
     serveStream(connection, () => this.site);
   }
-}
-
-function ignore(): void {
-  // A client that went away needs no answer.
 }

@@ -26,6 +26,8 @@ export type KubeFactory = (access: KubeAccess) => KubeSource | Promise<KubeSourc
 /** What lives as long as the server, through all reloads of its Corefile. */
 export interface Runtime {
   readonly log: Logger;
+  /** Version of the program, for metrics. */
+  readonly version: string;
   readonly metrics: DnsMetrics;
   /** Registry of the loop and the informers. */
   readonly loopMetrics: Metrics;
@@ -123,6 +125,9 @@ export interface Plugin {
   readonly once: boolean;
   /** Properties of the plugin's block, for documentation and lint. Undefined when it takes no block. */
   readonly options?: OptionSchema;
-  /** @throws CorefileError when the configuration is wrong. Undefined when the plugin takes no part in answering. */
-  setup(directives: readonly Directive[], context: SetupContext): Handler | undefined;
+  /**
+   * Several handlers stand one after the other in the chain; undefined when the plugin takes no part in answering.
+   * @throws CorefileError when the configuration is wrong.
+   */
+  setup(directives: readonly Directive[], context: SetupContext): Handler | readonly Handler[] | undefined;
 }

@@ -24,6 +24,15 @@ export interface PacketContext {
 /** Context of look-ups that the server makes for itself: a CNAME's target, a prefetch. */
 export const INTERNAL: PacketContext = { proto: 'tcp', remoteAddress: '127.0.0.1', remotePort: 0, family: 4 };
 
+/** Where a block is served, as the labels of metrics have it. */
+export interface ServedAt {
+  /** For example `dns://:53`. */
+  readonly server: string;
+  readonly zone: string;
+  readonly view: string;
+}
+
+const NOBODY: ServedAt = { server: '', zone: '', view: '' };
 const NOWHERE = { address: '', port: 0 };
 
 /** One query on its way through the chain of plugins. */
@@ -33,6 +42,8 @@ export class Request {
   readonly context: PacketContext;
   /** Where the site listens that got the query. */
   bound: { readonly address: string; readonly port: number } = NOWHERE;
+  /** The block that the query went to, as the labels of metrics have it. */
+  served: ServedAt = NOBODY;
   /** What plugins know about the query, by label, read when asked for; undefined without the plugin `metadata`. */
   metadata: Map<string, () => string> | undefined;
   #name: string | undefined;

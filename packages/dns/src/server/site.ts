@@ -13,7 +13,7 @@ import {
 } from '../wire/index.ts';
 import { bareReply, type Handler, NO_ANSWER, type Outcome, type Reply, type Serve, type View } from './handler.ts';
 import type { Cell } from './metrics.ts';
-import { type PacketContext, replyLimits, Request } from './request.ts';
+import { type PacketContext, replyLimits, Request, type ServedAt } from './request.ts';
 import type { Quick } from './quick.ts';
 import type { ListenSettings } from './settings.ts';
 import { ZoneMap } from './zoneset.ts';
@@ -46,6 +46,7 @@ export interface BulkObserver extends Observer {
 export interface SiteZone {
   /** Undefined for a block without plugins: all its names are refused. */
   readonly serve: Serve | undefined;
+  readonly at: ServedAt;
   /** The plugins of the block, in the order of the chain. */
   readonly handlers: readonly Handler[];
   readonly observers: readonly Observer[];
@@ -64,6 +65,8 @@ export class Site {
   readonly zones = new ZoneMap<SiteZone>();
   /** True when a block wants queries of class CH. */
   chaos = false;
+  /** Who counts the queries that no block is asked about. */
+  dropped: Observer | undefined;
   /** How the sockets of this address behave. */
   readonly settings: ListenSettings = {};
   /** Where the site is served; `::` for all addresses. */
@@ -115,11 +118,12 @@ export class Site {
       return query.reply.length;
     }
     const refusal = this.#refusal(query);
-    if (refusal >= 0) return writeReply(query, bareReply(refusal), replyLimits(query, context));
+    if (refusal >= 0) return this.#refuse(query, context, refusal);
     const request = new Request(query, context);
     request.bound = this.bound;
     const zone = this.#choosy ? this.#choose(request) : this.#match(query);
-    if (zone?.serve === undefined) return writeReply(query, bareReply(RCODE.REFUSED), replyLimits(query, context));
+    if (zone?.serve === undefined) return this.#refuse(query, context, RCODE.REFUSED);
+    request.served = zone.at;
     const started = zone.observers.length === 0 ? 0 : performance.now();
     try {
       const outcome = (query.flags & 0x7800) === 0 ? (zone.quick?.(query) ?? zone.serve(request)) : zone.serve(request);
@@ -131,6 +135,14 @@ export class Site {
     } catch (error) {
       return this.#finish(zone, request, this.#panicked(request, error), started);
     }
+  }
+
+  /** The answer to a query that no block is asked about. */
+  #refuse(query: Query, context: PacketContext, rcode: number): number {
+    const reply = bareReply(rcode);
+    const length = writeReply(query, reply, replyLimits(query, context));
+    this.dropped?.finished(new Request(query, context), reply, length, performance.now());
+    return length;
   }
 
   /** The zone that a query is answered from; undefined when all of them are of others. */
@@ -149,10 +161,11 @@ export class Site {
   /** The outcome of a query that the server asks itself. */
   ask(request: Request): Outcome | Promise<Outcome> {
     request.bound = this.bound;
-    const serve = (this.#choosy ? this.#choose(request) : this.#match(request.query))?.serve;
-    if (serve === undefined) return bareReply(RCODE.REFUSED);
+    const zone = this.#choosy ? this.#choose(request) : this.#match(request.query);
+    if (zone?.serve === undefined) return bareReply(RCODE.REFUSED);
+    request.served = zone.at;
     try {
-      const outcome = serve(request);
+      const outcome = zone.serve(request);
       return outcome instanceof Promise ? outcome.catch((error: unknown) => this.#panicked(request, error)) : outcome;
     } catch (error) {
       return this.#panicked(request, error);

@@ -60,7 +60,7 @@ export function serveStream(connection: Socket, site: () => Site, peer: Socket =
   };
   const settled = (bytes: Buffer | undefined): void => {
     inFlight -= 1;
-    if (bytes !== undefined) send(bytes);
+    if (bytes !== undefined && bytes.length > 0) send(bytes);
     leaveWhenDone();
     resume();
   };

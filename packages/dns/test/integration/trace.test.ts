@@ -49,7 +49,7 @@ it('zipkin gets the query with its plugins below it', async () => {
     `.:0 {\n metadata\n errors\n trace 127.0.0.1:${at} {\n zipkin_max_batch_interval 1ms\n service shop\n }\n ${HOSTS}\n}`,
   );
   expect(short(await ask(port, 'a.test'))).toBe('NOERROR | A 10.0.0.1');
-  await expect.poll(() => posted.length).toBe(1);
+  await expect.poll(() => posted.length, { timeout: 10_000 }).toBe(1);
   const { method, url, body } = posted[0] as Posted;
   expect([method, url]).toEqual(['POST', '/api/v2/spans']);
   const [top, errors, hosts] = body as Record<string, unknown>[];
@@ -77,7 +77,7 @@ it('every, and failures', async () => {
     `.:0 {\n trace 127.0.0.1:${at} {\n zipkin_max_batch_interval 1ms\n every 3\n }\n forward . 127.0.0.1:1\n}`,
   );
   for (let i = 0; i < 6; i++) await ask(port, `${i}.test`);
-  await expect.poll(() => posted.flatMap(({ body }) => body)).toHaveLength(4);
+  await expect.poll(() => posted.flatMap(({ body }) => body), { timeout: 10_000 }).toHaveLength(4);
   const spans = posted.flatMap(({ body }) => body) as { tags: Record<string, string> }[];
   expect(spans.map(({ tags }) => tags['coredns.io/name']).filter(Boolean)).toEqual(['2.test.', '5.test.']);
   expect(spans[0]?.tags).toMatchObject({ error: 'true', 'coredns.io/rcode': 'SERVFAIL' });
@@ -89,7 +89,7 @@ it('datadog gets traces with numbers for ids', async () => {
     `.:0 {\n trace datadog 127.0.0.1:${at} {\n zipkin_max_batch_interval 1ms\n datadog_analytics_rate 0.5\n }\n ${HOSTS}\n}`,
   );
   await ask(port, 'a.test');
-  await expect.poll(() => posted.length).toBe(1);
+  await expect.poll(() => posted.length, { timeout: 10_000 }).toBe(1);
   expect(posted[0]).toMatchObject({ method: 'PUT', url: '/v0.3/traces' });
   const [[top, child]] = (posted[0] as Posted).body as [[Record<string, unknown>, Record<string, unknown>]];
   expect(top).toMatchObject({
@@ -123,7 +123,7 @@ it.each([
     });
   await post('0');
   await post('00000000000000bb-00000000000000aa-1');
-  await expect.poll(() => posted.length).toBe(1);
+  await expect.poll(() => posted.length, { timeout: 10_000 }).toBe(1);
   expect(posted[0]?.body[0]).toMatchObject({ traceId: '00000000000000bb', ...expected });
 });
 

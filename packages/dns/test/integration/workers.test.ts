@@ -227,7 +227,7 @@ describe('workers', () => {
       count: undefined,
       share: false,
       receiveBuffer: 65536,
-      respond: (packet, context) => path.answer(packet, context),
+      respond: (packet, context) => path.chain(packet, context),
     });
     running.push(
       () => started.stop(),

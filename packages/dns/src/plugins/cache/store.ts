@@ -41,6 +41,8 @@ export class Entry {
   hits = 0;
   lastHit = 0;
   refreshing = false;
+  /** Milliseconds since the epoch before which a refresh that failed is not tried again. */
+  recheckAt = 0;
 
   constructor(reply: Reply, kind: AnswerKind, ttl: number, now: number) {
     this.reply = reply;
@@ -59,6 +61,12 @@ export class Entry {
     this.hits = now - this.lastHit > gapMs ? 1 : this.hits + 1;
     this.lastHit = now;
   }
+}
+
+/** Whether an answer has what was asked for, and not only a way there. */
+export function answersQuestion(reply: Reply, type: number): boolean {
+  if (reply.rcode !== RCODE.NOERROR) return false;
+  return reply.answers.some((rr) => rr.type === type || type === TYPE.ANY);
 }
 
 /** Owners equal to the question follow the question of whoever asks, letter case included. */

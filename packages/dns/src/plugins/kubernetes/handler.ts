@@ -48,6 +48,10 @@ export interface KubernetesOptions {
   /** Seconds. */
   readonly ttl: number;
   readonly pods: 'disabled' | 'insecure' | 'verified';
+  /** Whose pods `verified` means, and who asks. Default: those of the handler's own view. */
+  readonly podView?: () => ClusterView | undefined;
+  /** Names that the zones have besides those of every cluster. */
+  readonly shape: { readonly multicluster: boolean; readonly zonal: boolean };
   /** Zones in which names that do not exist go on to the next plugin; empty for all, undefined for none. */
   readonly fallthrough: readonly string[] | undefined;
   readonly lookup: (name: Uint8Array, type: number, request: Request) => Outcome | Promise<Outcome>;
@@ -194,13 +198,17 @@ export class KubernetesHandler implements Handler {
     return this.#lookup(query.key, query.labels, end) === NXDOMAIN ? this.#missing(asked) : this.#nodata(asked);
   }
 
+  get #podView(): ClusterView | undefined {
+    return this.#options.podView === undefined ? this.view : this.#options.podView();
+  }
+
   /** What the name means, and which pod asks. */
   describe(request: Request, say: (label: string, value: () => string) => void): void {
-    const pod = this.view?.podOf(request.context.remoteAddress);
+    const pod = this.#podView?.podOf(request.context.remoteAddress);
     if (pod !== undefined) describePod(pod, say);
     const { key, labels } = request.query;
     const end = this.#zones.find(key, labels);
-    if (end >= 0) describeName(key, labels, end, { multicluster: false, zonal: false }, say);
+    if (end >= 0) describeName(key, labels, end, this.#options.shape, say);
   }
 
   /** What kubelet writes into the resolv.conf of the pod that asks. */
@@ -271,7 +279,7 @@ export class KubernetesHandler implements Handler {
 
   #podExists(pod: PodName): boolean {
     const { pods } = this.#options;
-    return pods === 'insecure' || (pods === 'verified' && (this.view?.hasPod(pod.namespace, pod.ip) ?? false));
+    return pods === 'insecure' || (pods === 'verified' && (this.#podView?.hasPod(pod.namespace, pod.ip) ?? false));
   }
 
   #answer(answers: readonly Rr[], additional: readonly Rr[] = []): Reply {
