@@ -57,6 +57,7 @@ function idleRuntime(): Runtime {
   };
   return {
     log: silentLogger,
+    version: '',
     metrics: new DnsMetrics(),
     loopMetrics: new Metrics(),
     http: new HttpHub(),

@@ -67,6 +67,7 @@ async function serve({ conf, port, pidfile, quiet, inspect, inKernel }: DnsArgum
   const removePidFile = writePidFile(pidfile);
   const server = await startDns({
     log,
+    version: VERSION,
     metrics: new Metrics(),
     ...(corefile === undefined ? {} : { corefile }),
     ...(port === undefined ? {} : { port }),

@@ -26,6 +26,8 @@ export type KubeFactory = (access: KubeAccess) => KubeSource | Promise<KubeSourc
 /** What lives as long as the server, through all reloads of its Corefile. */
 export interface Runtime {
   readonly log: Logger;
+  /** Version of the program, for metrics. */
+  readonly version: string;
   readonly metrics: DnsMetrics;
   /** Registry of the loop and the informers. */
   readonly loopMetrics: Metrics;

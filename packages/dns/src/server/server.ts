@@ -1,6 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { listenTcp } from '@weft/kernel';
-import { Metrics, errorMessage, formatProvenance, type Logger, type Provenance, silentLogger } from '@weft/plan';
+import {
+  Metrics,
+  errorMessage,
+  formatProvenance,
+  type Logger,
+  type Provenance,
+  silentLogger,
+  WeftError,
+} from '@weft/plan';
 import { EMPTY_COREFILE } from '../corefile/default.ts';
 import { fileImports } from '../corefile/files.ts';
 import { parseCorefile, type ServerBlock } from '../corefile/parser.ts';
@@ -31,6 +39,8 @@ export interface DnsOptions {
   readonly metrics?: Metrics;
   /** Variables that a Corefile may name. Default: those of the process. */
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Version of the program that runs the server, for metrics. */
+  readonly version?: string;
   /** Port of blocks that name none. Default 53. */
   readonly port?: number;
   /** Addresses for blocks without `bind`. Default: all. */
@@ -66,6 +76,10 @@ export interface DnsAddress {
   readonly host: string;
   readonly port: number;
 }
+
+/** A configuration that takes over is given so long to know what it has to. */
+const READY_MS = 30_000;
+const LOOK_MS = 20;
 
 /** Forwarded queries are answered, or given up, within this time (CoreDNS's deadline). */
 const DRAIN_MS = 5000;
@@ -108,6 +122,7 @@ export class DnsServer {
     this.#fast = fast === false ? undefined : new Fast(fast ?? {}, this.metrics, clock, this.#log);
     this.#runtime = {
       log: this.#log,
+      version: options.version ?? '0.0.0-dev',
       metrics: this.metrics,
       loopMetrics: options.metrics ?? new Metrics(),
       http: this.#http,
@@ -299,6 +314,7 @@ export class DnsServer {
     const listeners = new Map<string, AddressListener>();
     try {
       await next.start();
+      if (before.listeners.size > 0 && before.configuration.ready) await this.#becomeReady(next);
       for (const [key, listening] of next.sites) {
         listening.site.watchers = this.#watchers;
         let listener = before.listeners.get(key);
@@ -324,6 +340,22 @@ export class DnsServer {
     for (const [key, listener] of before.listeners) if (!listeners.has(key)) await listener.close();
     await before.configuration.stop();
     next.listening((asked) => listeners.get(siteKey(asked))?.reachable);
+  }
+
+  /**
+   * A server that is ready stays so through a reload: until the new configuration can answer, the old one does. Replicas
+   * that read the same Corefile are not all unready at once then, even when the API is away.
+   */
+  async #becomeReady(next: Configuration): Promise<void> {
+    const limit = performance.now() + READY_MS;
+    while (!next.ready && this.#closing === undefined && performance.now() < limit)
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    if (next.ready) return;
+    throw new WeftError({
+      code: 'DNS_NOT_READY',
+      message: `the new configuration is not ready: ${next.unready.join(', ')}`,
+      hint: 'the old one stays in force; is the API server there?',
+    });
   }
 
   /** Encrypted transports are loaded only where a Corefile asks for them. */

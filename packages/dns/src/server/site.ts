@@ -65,6 +65,8 @@ export class Site {
   readonly zones = new ZoneMap<SiteZone>();
   /** True when a block wants queries of class CH. */
   chaos = false;
+  /** Who counts the queries that no block is asked about. */
+  dropped: Observer | undefined;
   /** How the sockets of this address behave. */
   readonly settings: ListenSettings = {};
   /** Where the site is served; `::` for all addresses. */
@@ -116,11 +118,11 @@ export class Site {
       return query.reply.length;
     }
     const refusal = this.#refusal(query);
-    if (refusal >= 0) return writeReply(query, bareReply(refusal), replyLimits(query, context));
+    if (refusal >= 0) return this.#refuse(query, context, refusal);
     const request = new Request(query, context);
     request.bound = this.bound;
     const zone = this.#choosy ? this.#choose(request) : this.#match(query);
-    if (zone?.serve === undefined) return writeReply(query, bareReply(RCODE.REFUSED), replyLimits(query, context));
+    if (zone?.serve === undefined) return this.#refuse(query, context, RCODE.REFUSED);
     request.served = zone.at;
     const started = zone.observers.length === 0 ? 0 : performance.now();
     try {
@@ -133,6 +135,14 @@ export class Site {
     } catch (error) {
       return this.#finish(zone, request, this.#panicked(request, error), started);
     }
+  }
+
+  /** The answer to a query that no block is asked about. */
+  #refuse(query: Query, context: PacketContext, rcode: number): number {
+    const reply = bareReply(rcode);
+    const length = writeReply(query, reply, replyLimits(query, context));
+    this.dropped?.finished(new Request(query, context), reply, length, performance.now());
+    return length;
   }
 
   /** The zone that a query is answered from; undefined when all of them are of others. */

@@ -262,9 +262,62 @@ describe('endpoints', () => {
       'coredns_plugin_enabled{server="dns://127.0.0.1:0",zone=".",view="",name="kubernetes"} 1',
     );
     expect(metrics).toMatch(
-      /coredns_dns_request_duration_seconds_count{server="dns:\/\/127.0.0.1:0",zone=".",view="",type="A"} 1/,
+      /coredns_dns_request_duration_seconds_count{server="dns:\/\/127.0.0.1:0",zone=".",view=""} 1/,
     );
     expect(metrics).toContain('weft_informer_objects{informer="dns-services"} 0');
+  });
+
+  it('the server asks itself how it is, and counts what it asks the API server', async () => {
+    const text =
+      '.:0 {\n health 127.0.0.1:0\n prometheus 127.0.0.1:0\n kubernetes cluster.local {\n endpoint https://10.0.0.1:6443\n }\n}';
+    const { dns } = await serve(text, { kube: cluster(), version: '1.2.3' });
+    await expect
+      .poll(() => dns.renderMetrics(), { timeout: 5000 })
+      .toMatch(/^coredns_health_request_duration_seconds_count [1-9]/m);
+    const metrics = dns.renderMetrics();
+    expect(metrics).toContain(
+      'coredns_kubernetes_rest_client_requests_total{code="200",method="GET",host="10.0.0.1:6443"} 3',
+    );
+    expect(metrics).toContain(
+      'coredns_kubernetes_rest_client_request_duration_seconds_count{verb="GET",host="10.0.0.1:6443"} 3',
+    );
+    expect(metrics).toContain(`coredns_build_info{version="1.2.3",revision="",goversion="node ${process.version}"} 1`);
+  });
+
+  it('queries that no block is asked about are counted as dropped', async () => {
+    const { dns, port } = await serve('a.test:0 {\n prometheus 127.0.0.1:0\n whoami\n}');
+    expect(short(await ask(port, 'b.test'))).toBe('REFUSED');
+    const metrics = dns.renderMetrics();
+    const labels = 'server="dns://127.0.0.1:0",zone="dropped",view=""';
+    expect(metrics).toContain(`coredns_dns_requests_total{${labels},proto="udp",family="1",type="A"} 1`);
+    expect(metrics).toContain(`coredns_dns_responses_total{${labels},rcode="REFUSED",plugin=""} 1`);
+    expect(metrics).not.toContain('coredns_plugin_enabled{server="dns://127.0.0.1:0",zone="dropped"');
+  });
+
+  it('stays ready and answers through reloads', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'weft-dns-'));
+    running.push(() => rmSync(folder, { recursive: true }));
+    const path = join(folder, 'Corefile');
+    const corefile = (ttl: number): string =>
+      `.:0 {\n health 127.0.0.1:0 {\n lameduck 5s\n }\n ready localhost:0\n kubernetes cluster.local {\n ttl ${ttl}\n }\n}`;
+    writeFileSync(path, corefile(5));
+    const { dns, port } = await serve('', { corefile: { path }, kube: cluster() });
+    const seen = new Set<string>();
+    let over = false;
+    const watching = (async () => {
+      while (!over) {
+        seen.add(await get(dns, 'localhost:0', '/ready'));
+        seen.add(short(await ask(port, NAME)));
+      }
+    })();
+    // Another TTL means another view of the cluster, which has to be read anew.
+    for (const ttl of [6, 7, 8]) {
+      writeFileSync(path, corefile(ttl));
+      await dns.reload();
+    }
+    over = true;
+    await watching;
+    expect([...seen].sort()).toEqual(['200 OK', 'NOERROR | A 10.96.0.5']);
   });
 
   it('says ready once the cluster is known, and keeps answering while it leaves', async () => {
@@ -277,6 +330,27 @@ describe('endpoints', () => {
     expect(short(await ask(port, NAME))).toBe('NOERROR | A 10.96.0.5');
     await closed;
     expect(await exchangeUdp(port, question(NAME, 'A'), '127.0.0.1', 50).catch(() => undefined)).toBeUndefined();
+  });
+
+  it('a new configuration that cannot answer does not take over', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'weft-dns-'));
+    running.push(() => rmSync(folder, { recursive: true }));
+    const path = join(folder, 'Corefile');
+    const corefile = (ttl: number): string =>
+      `.:0 {\n ready localhost:0\n kubernetes cluster.local {\n startup_timeout 10ms\n ttl ${ttl}\n }\n}`;
+    writeFileSync(path, corefile(5));
+    const api = cluster();
+    const { dns, port } = await serve('', { corefile: { path }, kube: api });
+    api.silent = true;
+    writeFileSync(path, corefile(6));
+    const reloading = dns.reload();
+    const failed = expect(reloading).rejects.toThrow('the new configuration is not ready: kubernetes');
+    for (let i = 0; i < 5; i++) {
+      expect(await get(dns, 'localhost:0', '/ready')).toBe('200 OK');
+      expect(short(await ask(port, NAME))).toBe('NOERROR | A 10.96.0.5');
+    }
+    await dns.close();
+    await failed;
   });
 });
 
@@ -327,6 +401,22 @@ describe('errors and log', () => {
     await ask(port, 'nope.cluster.local');
     expect(lines).toEqual(['info nope.cluster.local. NXDOMAIN']);
   });
+});
+
+it('an alias out of the cluster has the TTL that its cached target has left', async () => {
+  const up = await new TestUpstream(always(1, 60)).start();
+  running.push(() => up.stop());
+  const api = cluster();
+  api.put('services', service('default/ext', { externalName: 'a.org' }));
+  const clock = { time: 1_700_000_000_000, now: () => clock.time };
+  const text = `.:0 {\n kubernetes cluster.local\n cache\n forward . ${up.address}\n}`;
+  const { port } = await serve(text, { kube: api, clock });
+  const ttls = async (): Promise<number[]> =>
+    (await ask(port, 'ext.default.svc.cluster.local')).answers.map(({ ttl }) => ttl);
+  expect(await ttls()).toEqual([5, 60]);
+  clock.time += 20_000;
+  expect(await ttls()).toEqual([5, 40]);
+  expect(up.asked).toHaveLength(1);
 });
 
 describe('loop', () => {

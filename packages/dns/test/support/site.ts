@@ -21,6 +21,7 @@ export async function startSite(corefile: string, kube: KubeSource, clock: Clock
   const options = { env: {}, imports: fileImports, isDirective, warn: () => {} };
   const configuration = configure(parseCorefile(corefile, 'Corefile', options), {
     runtime: {
+      version: '',
       log: silentLogger,
       metrics,
       loopMetrics: new Metrics(),

@@ -54,8 +54,8 @@ export const hosts: Plugin = {
     let timer: NodeJS.Timeout | undefined;
     const { metrics, log } = context.runtime;
     const entries = metrics
-      .gauge('coredns_hosts_entries', 'The combined number of entries in hosts and Corefile.')
-      .cell();
+      .gauge('coredns_hosts_entries', 'The combined number of entries in hosts and Corefile.', ['hostsfile'])
+      .cell(path);
     const reloaded = metrics
       .gauge('coredns_hosts_reload_timestamp_seconds', 'The timestamp of the last reload of hosts file.')
       .cell();

@@ -5,6 +5,7 @@ import type { HistogramVec } from '../../server/metrics.ts';
 import type { KubeAccess, Runtime } from '../../server/plugin.ts';
 import type { Rr } from '../../wire/index.ts';
 import { type CompileOptions, ServiceAnswers } from './compile.ts';
+import { measured } from './measured.ts';
 import {
   IMPORT_NAME,
   type ServiceImport,
@@ -203,7 +204,9 @@ export class ClusterView implements Subsystem<Value> {
 
   async #start(): Promise<void> {
     const { log, loopMetrics } = this.#runtime;
-    const [kube, client] = await Promise.all([import('@weft/kube'), this.#runtime.kube(this.#options.access)]);
+    const { access } = this.#options;
+    const [kube, made] = await Promise.all([import('@weft/kube'), this.#runtime.kube(access)]);
+    const client = measured(made, access, this.#runtime.metrics);
     this.#closeClient = () => client.close?.();
     if (this.#stop.signal.aborted) return this.#closeClient();
     const { namespaces, labelSelector, namespaceSelector } = this.#options;

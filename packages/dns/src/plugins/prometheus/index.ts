@@ -29,13 +29,7 @@ const COUNTED = new Set<number>([
   TYPE.IXFR,
   TYPE.ANY,
   TYPE.SVCB,
-  TYPE.NAPTR,
 ]);
-
-interface Cells {
-  readonly requests: Cell;
-  readonly duration: HistogramCell;
-}
 
 /** Counts the queries of one zone at one address. */
 class Recorder implements BulkObserver, TallyObserver {
@@ -43,7 +37,8 @@ class Recorder implements BulkObserver, TallyObserver {
   readonly #server: string;
   readonly #zone: string;
   readonly #view: string;
-  readonly #cells: Cells[] = [];
+  readonly #requests: (Cell | undefined)[] = [];
+  readonly #duration: HistogramCell;
   /** By plugin and response code. */
   readonly #responses = new Map<string, (Cell | undefined)[]>();
   readonly #do: Cell;
@@ -60,6 +55,14 @@ class Recorder implements BulkObserver, TallyObserver {
         'zone',
         'view',
       ])
+      .cell(server, zone, view);
+    this.#duration = metrics
+      .histogram(
+        'coredns_dns_request_duration_seconds',
+        'Histogram of the time (in seconds) each request took per zone.',
+        ['server', 'zone', 'view'],
+        SECONDS,
+      )
       .cell(server, zone, view);
     const labels = ['server', 'zone', 'view', 'proto'];
     const request = metrics.histogram(
@@ -83,9 +86,8 @@ class Recorder implements BulkObserver, TallyObserver {
   finished(request: Request, reply: Reply, size: number, started: number): void {
     const { query, context } = request;
     const udp = context.proto === 'udp';
-    const cells = this.#cellsOf(query.type, udp, context.family);
-    cells.requests.value += 1;
-    cells.duration.observe((performance.now() - started) / 1000);
+    this.#requestsOf(query.type, udp, context.family).value += 1;
+    this.#duration.observe((performance.now() - started) / 1000);
     const sizes = this.#sizes[udp ? 0 : 1] as { request: HistogramCell; response: HistogramCell };
     sizes.request.observe(request.wireSize);
     sizes.response.observe(size);
@@ -95,9 +97,8 @@ class Recorder implements BulkObserver, TallyObserver {
 
   /** Queries over UDP and IPv4 that the kernel answered; their time is not known and too short for the first bucket. */
   bulk({ type, rcode, by, count, requestBytes, responseBytes, responseSize }: BulkAnswers): void {
-    const cells = this.#cellsOf(type, true, 4);
-    cells.requests.value += count;
-    cells.duration.observeMany(0, count, 0);
+    this.#requestsOf(type, true, 4).value += count;
+    this.#duration.observeMany(0, count, 0);
     const sizes = this.#sizes[0] as { request: HistogramCell; response: HistogramCell };
     sizes.request.observeMany(100, count, requestBytes);
     sizes.response.observeMany(responseSize, count, responseBytes);
@@ -107,9 +108,9 @@ class Recorder implements BulkObserver, TallyObserver {
   /** Queries over UDP that were answered from a table. */
   tally(tally: Tally): void {
     const { type, ipv4, ipv6 } = tally;
-    if (ipv4 > 0) this.#cellsOf(type, true, 4).requests.value += ipv4;
-    if (ipv6 > 0) this.#cellsOf(type, true, 6).requests.value += ipv6;
-    this.#cellsOf(type, true, ipv4 > 0 ? 4 : 6).duration.add(tally.durations, tally.seconds);
+    if (ipv4 > 0) this.#requestsOf(type, true, 4).value += ipv4;
+    if (ipv6 > 0) this.#requestsOf(type, true, 6).value += ipv6;
+    this.#duration.add(tally.durations, tally.seconds);
     const sizes = this.#sizes[0] as { request: HistogramCell; response: HistogramCell };
     sizes.request.add(tally.requestSizes, tally.requestBytes);
     sizes.response.add(tally.responseSizes, tally.responseBytes);
@@ -117,37 +118,25 @@ class Recorder implements BulkObserver, TallyObserver {
     this.#response(tally.rcode, tally.by).value += ipv4 + ipv6;
   }
 
-  #cellsOf(type: number, udp: boolean, family: 4 | 6): Cells {
+  #requestsOf(type: number, udp: boolean, family: 4 | 6): Cell {
     const counted = COUNTED.has(type) ? type : 0;
     const slot = counted * 4 + (udp ? 0 : 1) + (family === 4 ? 0 : 2);
-    let cells = this.#cells[slot];
-    if (cells === undefined) {
+    let cell = this.#requests[slot];
+    if (cell === undefined) {
       const label = counted === 0 ? 'other' : typeName(type);
-      const requests = this.#metrics.counter(
-        'coredns_dns_requests_total',
-        'Counter of DNS requests made per zone, protocol and family.',
-        ['server', 'zone', 'view', 'proto', 'family', 'type'],
-      );
-      const duration = this.#metrics.histogram(
-        'coredns_dns_request_duration_seconds',
-        'Histogram of the time (in seconds) each request took per zone.',
-        ['server', 'zone', 'view', 'type'],
-        SECONDS,
-      );
-      cells = {
-        requests: requests.cell(
-          this.#server,
-          this.#zone,
-          this.#view,
-          udp ? 'udp' : 'tcp',
-          family === 4 ? '1' : '2',
-          label,
-        ),
-        duration: duration.cell(this.#server, this.#zone, this.#view, label),
-      };
-      this.#cells[slot] = cells;
+      cell = this.#metrics
+        .counter('coredns_dns_requests_total', 'Counter of DNS requests made per zone, protocol and family.', [
+          'server',
+          'zone',
+          'view',
+          'proto',
+          'family',
+          'type',
+        ])
+        .cell(this.#server, this.#zone, this.#view, udp ? 'udp' : 'tcp', family === 4 ? '1' : '2', label);
+      this.#requests[slot] = cell;
     }
-    return cells;
+    return cell;
   }
 
   #response(rcode: number, plugin: string): Cell {
@@ -199,6 +188,13 @@ export const prometheus: Plugin = {
         'A metric that indicates whether a plugin is enabled on per server and zone basis.',
         ['server', 'zone', 'view', 'name'],
       );
+      runtime.metrics
+        .gauge(
+          'coredns_build_info',
+          "A metric with a constant '1' value labeled by version, revision, and goversion from which CoreDNS was built.",
+          ['version', 'revision', 'goversion'],
+        )
+        .cell(runtime.version, '', `node ${process.version}`).value = 1;
       for (const name of context.pluginNames())
         for (const { server, zone, view } of served) enabled.cell(server, zone, view, name).value = 1;
       release = await runtime.http.serve(address, '/metrics', (_, response) => {
@@ -213,7 +209,8 @@ export const prometheus: Plugin = {
       transparent: true,
       serve: (request, next) => next(request),
       observer: (at) => {
-        served.push(at);
+        // Names of zones end in a dot; this one stands for queries that no block is asked about.
+        if (at.zone !== 'dropped') served.push(at);
         return new Recorder(runtime.metrics, at);
       },
     };
