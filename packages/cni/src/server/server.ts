@@ -6,8 +6,8 @@ import { type Counter, type Gauge, type Histogram, type Logger, type Metrics, We
 import { type Allocation, attachmentKey, Ipam } from '../ipam/ipam.ts';
 import { Journal, type JournalStamp } from '../ipam/journal.ts';
 import { HostLocalPlugin } from '../plugins/host-local.ts';
-import { LoopbackPlugin } from '../plugins/loopback.ts';
 import { PortmapPlugin, type PortRecord } from '../plugins/portmap.ts';
+import { PluginRegistry, type PluginSource } from '../plugins/registry.ts';
 import { WeftPlugin } from '../plugins/weft.ts';
 import type { AddressAuthority } from '../pools/authority.ts';
 import { CniCode, CniError } from '../spec/errors.ts';
@@ -47,9 +47,11 @@ export type PodAttachment = Pick<
 >;
 
 const SWEEP_MS = 60_000;
+/** What a server that does not run has to offer. */
+const NO_PLUGINS: PluginSource = { names: [], find: () => Promise.resolve(undefined) };
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 
-/** The agent's side of CNI: answers the shim, with the plugins weft, host-local, loopback and portmap. */
+/** The agent's side of CNI: answers the shim. Plugins are found by `PluginRegistry`. */
 export class CniServer {
   readonly #options: CniServerOptions;
   readonly #log: Logger;
@@ -89,8 +91,8 @@ export class CniServer {
       const { addresses: authority } = this.#options;
       const weft = new WeftPlugin({ node, ipam, log, ...(authority === undefined ? {} : { authority }) });
       const portmap = new PortmapPlugin({ node, journal: ports.journal, records: ports.contents.records, log });
-      const builtIn: Plugin[] = [weft, portmap, new HostLocalPlugin(ipam), new LoopbackPlugin(node)];
-      const plugins = new Map([...builtIn, ...(this.#options.plugins ?? [])].map((plugin) => [plugin.name, plugin]));
+      const own = [weft, portmap, new HostLocalPlugin(ipam), ...(this.#options.plugins ?? [])];
+      const plugins = new PluginRegistry(node, log, own);
       const plan = planRecovery(ipam.list(), await node.rtnl.links.list({ kind: 'veth' }), Date.now());
       recover(plan, ipam, (allocation) => void weft.takeDown(allocation), log);
       await portmap.restore();
@@ -222,7 +224,7 @@ export class CniServer {
 
   async #answer(socket: Socket, call: NonNullable<ReturnType<typeof decodeCall>>): Promise<void> {
     const started = performance.now();
-    const plugins = this.#running?.plugins ?? new Map<string, Plugin>();
+    const plugins = this.#running?.plugins ?? NO_PLUGINS;
     const outcome = await dispatch(call, plugins, (request, run) => this.#guard(request, run));
     socket.end(encodeAnswer(outcome.answer));
     const { command, plugin, error } = outcome;
@@ -243,7 +245,7 @@ export class CniServer {
   }
 
   /** Does what containers left to be done that went while no agent was there; all other calls wait. */
-  async #removeDeferred(plugins: ReadonlyMap<string, Plugin>): Promise<void> {
+  async #removeDeferred(plugins: PluginSource): Promise<void> {
     const deferred = readDeferred(this.#options.socketPath, this.#log);
     if (deferred.length === 0) return;
     await this.#locks.exclusive(async () => {
@@ -264,7 +266,8 @@ export class CniServer {
       case 'GC':
         return this.#locks.exclusive(run);
       default:
-        return this.#locks.keyed(`${request.containerId}/${request.ifname}`, run);
+        // By plugin, because one that we answer for may execute another that we answer for.
+        return this.#locks.keyed(`${request.plugin}/${request.containerId}/${request.ifname}`, run);
     }
   }
 }
@@ -282,7 +285,7 @@ interface Running {
   readonly node: NodeNetwork;
   readonly weft: WeftPlugin;
   readonly portmap: PortmapPlugin;
-  readonly plugins: ReadonlyMap<string, Plugin>;
+  readonly plugins: PluginSource;
   readonly server: Server;
 }
 
