@@ -300,8 +300,8 @@ describe('the data plane', () => {
   it('says what a manifest would change, and that is what the kernel then has', async () => {
     const live = await cluster.json<{ spec: Record<string, unknown>; metadata: object }>(['get', 'svc', 'echo']);
     const manifest = JSON.stringify({ ...live, spec: { ...live.spec, externalIPs: ['192.0.2.77'] } });
-    await cluster.shell(`cat > echo-diff.json <<'END'\n${manifest}\nEND`);
-    const ran = await cluster.shell(`weft proxy diff -f echo-diff.json --name ${cluster.name} --node n1 -o json`);
+    const diff = `weft proxy diff -f - --name ${cluster.name} --node n1 -o json`;
+    const ran = await cluster.shell(`${diff} <<'END'\n${manifest}\nEND`);
     const { nodes } = JSON.parse(ran.stdout) as { nodes: { changes: { sign: string; text: string }[] }[] };
     const added = nodes[0]?.changes.filter((c) => c.sign === '+' && c.text.startsWith('frontends { 192.0.2.77')) ?? [];
     expect(added.length).toBeGreaterThan(0);

@@ -14,6 +14,7 @@ import {
   defaultConflist,
   installPlugins,
   type NetworkList,
+  networksConflist,
   parseNetworkList,
   type RuntimeAttachment,
 } from '@weft/cni';
@@ -85,9 +86,14 @@ function contenders(dir: string, socket: string): Contender[] {
     ],
   });
   const weft = { list: parseNetworkList(ours), runtime: make('ours', [path.join(dir, 'bin')]) };
+  const first = { ...defaultConflist({ mtu: 1450, podCidrs: ['10.248.0.0/20'], agentSocket: socket }), name: 'many' };
+  const networks = { list: parseNetworkList(JSON.stringify(networksConflist(first, { agentSocket: socket }))) };
+  const node = { ...networks, runtime: make('many', [path.join(dir, 'bin')]) };
   const list: Contender[] = [
     { chain: 'weft + portmap', ...weft, ports: false },
     { chain: 'weft + portmap, 1 hostPort', ...weft, ports: true },
+    { chain: 'weft-networks (weft + portmap)', ...node, ports: false },
+    { chain: 'weft-networks (weft + portmap), 1 hostPort', ...node, ports: true },
   ];
   if (!existsSync(path.join(REFERENCE, 'bridge'))) return list;
   const reference = { list: parseNetworkList(theirs), runtime: make('theirs', [REFERENCE]) };

@@ -11,7 +11,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
   services: async () => (await import('./services.ts')).services,
   'services-iptables': async () => (await import('./services-iptables.ts')).servicesIptables,
   memory: async () => (await import('./memory.ts')).memory,
-  dns: async () => (await import('./dns.ts')).dns,
+  dns: async () => (await import('./dns/main.ts')).dns,
   'dns-kernel': async () => (await import('./dns-kernel.ts')).dnsKernel,
 };
 

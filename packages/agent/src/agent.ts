@@ -1,4 +1,11 @@
-import { CniServer, defaultConflist, type Installed, installPlugins, type PodAttachment } from '@weft/cni';
+import {
+  CniServer,
+  defaultConflist,
+  type Installed,
+  installPlugins,
+  networksConflist,
+  type PodAttachment,
+} from '@weft/cni';
 import { type AnnouncedService, Fabric, type FabricConfig, L2Announcer } from '@weft/fabric';
 import { EventRecorder, Informer, type KubeClient, type Node, resources, type Service } from '@weft/kube';
 import { errorMessage, type Logger, type Metrics } from '@weft/plan';
@@ -9,6 +16,7 @@ import { BlockRoutes } from './addresses/routes.ts';
 import { writeConflist } from './conflist.ts';
 import { healthServer, listenOrReport } from './http.ts';
 import { slimBalancer } from './balancers.ts';
+import { PodNetworks } from './networks/pod-networks.ts';
 import { podCidrsOf, slimNode } from './nodes.ts';
 import { ProxyModeFollower } from './proxy-mode.ts';
 
@@ -88,6 +96,8 @@ export class Agent {
       socketPath,
       stateDir,
       addresses: this.#addresses,
+      networks: new PodNetworks({ client, cache: this.#cache, events, log, signal: options.signal }),
+      confDir: options.cni.confDir,
       problem: () => this.#networkProblem ?? this.#fabricProblem(),
       log,
       metrics,
@@ -196,7 +206,9 @@ export class Agent {
     const wanted = `${mtu} ${podCidrs.join(',')}`;
     if (wanted === this.#conflistFor) return;
     try {
-      writeConflist(cni.confDir, CONFLIST, defaultConflist({ mtu, podCidrs, agentSocket: cni.socketPath }));
+      const { socketPath: agentSocket } = cni;
+      const first = defaultConflist({ mtu, podCidrs, agentSocket });
+      writeConflist(cni.confDir, CONFLIST, networksConflist(first, { agentSocket }));
       this.#conflistFor = wanted;
       this.#networkProblem = undefined;
       this.#log.info('pod network configured', { podCidrs, mtu, backend: this.fabric.backend });

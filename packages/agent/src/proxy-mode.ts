@@ -1,6 +1,6 @@
 import { type EventRecorder, type KubeClient, type Node, resources } from '@weft/kube';
 import { errorMessage, type Logger } from '@weft/plan';
-import type { Mode, ServiceProxy } from '@weft/proxy';
+import { type Mode, MODES as ALL_MODES, type ServiceProxy } from '@weft/proxy';
 
 /** Annotation of a Node by which its data plane for Services is chosen; without it the agent's own choice holds. */
 export const PROXY_MODE = 'weft.dev/proxy-mode';
@@ -10,7 +10,7 @@ export const ACTIVE_PROXY_MODE = 'weft.dev/active-proxy-mode';
 /** Milliseconds until a change that has failed is tried again. */
 const AGAIN_MS = 30_000;
 
-const MODES: readonly string[] = ['nftables', 'iptables'] satisfies Mode[];
+const MODES: readonly string[] = ALL_MODES;
 
 export interface ProxyModeOptions {
   readonly nodeName: string;
@@ -60,7 +60,10 @@ export class ProxyModeFollower {
     const before = proxy.dataPlane.name;
     try {
       if (MODES.includes(wanted)) await proxy.switchTo(wanted as Mode);
-      else throw new Error(`there is no data plane ${JSON.stringify(wanted)}; there are ${MODES.join(' and ')}`);
+      else
+        throw new Error(
+          `there is no data plane ${JSON.stringify(wanted)}; there are ${MODES.slice(0, -1).join(', ')} and ${MODES.at(-1)}`,
+        );
       if (proxy.dataPlane.name !== before) {
         events.event(about(node), 'Normal', 'ProxyModeChanged', `Services: ${before} → ${proxy.dataPlane.name}`);
       }

@@ -127,6 +127,23 @@ ip.command('who <address>')
   .addOption(outputOption())
   .action(async (address, options) => (await import('./commands/ip.ts')).ipWho(address, options));
 
+const networks = program.command('networks').description('further networks of pods: which there are and who has them');
+networks
+  .command('list', { isDefault: true })
+  .description('networks that pods can be attached to')
+  .addOption(nameOption())
+  .addOption(kubeconfigOption())
+  .addOption(outputOption())
+  .action(async (options) => (await import('./commands/networks.ts')).listNetworks(options));
+networks
+  .command('of <pod>')
+  .description('interfaces of a pod, and what it asks for and does not have')
+  .option('-n, --namespace <namespace>', 'namespace (default: default)')
+  .addOption(nameOption())
+  .addOption(kubeconfigOption())
+  .addOption(outputOption())
+  .action(async (pod, options) => (await import('./commands/networks.ts')).networksOfPod(pod, options));
+
 const proxy = program.command('proxy').description("Services on the nodes' kernels");
 const modeCommand = proxy
   .command('mode')
@@ -138,17 +155,17 @@ const modeCommand = proxy
   .action(async (options) => (await import('./commands/proxy.ts')).proxyMode(options));
 modeCommand
   .command('set <mode>')
-  .description('nftables, iptables, or default; without --node on all nodes')
+  .description('nftables, iptables, ipvs, or default; without --node on all nodes')
   .option('--node <node...>', 'nodes to change')
   .addOption(nameOption())
   .addOption(kubeconfigOption())
   .addOption(outputOption())
   .action(async (mode, options) => {
-    if (!['nftables', 'iptables', 'default'].includes(mode)) {
+    if (!['nftables', 'iptables', 'ipvs', 'default'].includes(mode)) {
       throw new WeftError({
         code: 'BAD_MODE',
         message: `there is no data plane "${mode}"`,
-        hint: 'weft proxy mode set nftables|iptables|default',
+        hint: 'weft proxy mode set nftables|iptables|ipvs|default',
       });
     }
     await (await import('./commands/proxy.ts')).setProxyMode(mode, options);

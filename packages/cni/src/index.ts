@@ -2,6 +2,17 @@ export { type ConflistOptions, defaultConflist } from './conflist.ts';
 export { type AddressRequest, type Allocation, Ipam, type PodReference } from './ipam/ipam.ts';
 export type { PoolUsage } from './ipam/pool.ts';
 export { type AddressRange, type RangeSet, rangeOfSubnet, rangeSetSize } from './ipam/range.ts';
+export {
+  DEFAULT_NETWORK_ANNOTATION,
+  NETWORK_STATUS_ANNOTATION,
+  NETWORKS_ANNOTATION,
+  type NetworkSelection,
+  parseNetworkSelections,
+} from './networks/annotations.ts';
+export { networksConflist } from './networks/conflist.ts';
+export { type NetworkDefinition, networkOfDefinition } from './networks/definition.ts';
+export type { NetworkSource } from './networks/source.ts';
+export type { NetworkStatus } from './networks/status.ts';
 export { readPodWish, STICKY_ANNOTATION } from './pools/annotations.ts';
 export type { AddressAnswer, AddressAuthority, AddressQuestion } from './pools/authority.ts';
 export { blockName, blockOf, freeBlock, poolOf, rangesOfBlock } from './pools/blocks.ts';

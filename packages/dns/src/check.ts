@@ -1,13 +1,14 @@
 import { Metrics, silentLogger } from '@weft/plan';
 import { CorefileError, type Position } from './corefile/error.ts';
 import { fileImports } from './corefile/files.ts';
-import { type ImportSource, parseCorefile, type ServerBlock } from './corefile/parser.ts';
+import { type ImportSource, parseCorefile } from './corefile/parser.ts';
 import { isDirective } from './plugins/index.ts';
 import { configure } from './server/configuration.ts';
 import { HttpHub } from './server/http.ts';
 import { DnsMetrics } from './server/metrics.ts';
 import type { Runtime } from './server/plugin.ts';
 import { Shared } from './server/shared.ts';
+import { warnOfTraps } from './traps.ts';
 
 /** Something to say about a line of a Corefile. */
 export interface Diagnostic extends Position {
@@ -36,7 +37,7 @@ export function checkCorefile(text: string, file = 'Corefile', options: CheckOpt
       warn,
     });
     configure(blocks, { runtime: idleRuntime(), warn });
-    traps(blocks, warn);
+    warnOfTraps(blocks, warn);
   } catch (error) {
     if (!(error instanceof CorefileError)) throw error;
     const { position, message, hint } = error;
@@ -49,24 +50,6 @@ function pick({ file, line }: Position): Position {
   return { file, line };
 }
 
-/** What CoreDNS accepts without a word and nobody means. */
-function traps(blocks: readonly ServerBlock[], warn: (position: Position, message: string) => void): void {
-  for (const block of blocks) {
-    for (const key of block.keys) {
-      if (key.text === '}' || key.text === '{')
-        warn(key, `'${key.text}' is read as the name of a zone: a brace too many`);
-    }
-    if (block.directives.size === 0 && block.keys[0] !== undefined) {
-      warn(block.keys[0], 'a block without plugins refuses every query');
-    }
-    const kubernetes = block.directives.get('kubernetes') ?? [];
-    const verified = kubernetes.find((token, i) => token.text === 'verified' && kubernetes[i - 1]?.text === 'pods');
-    // Who asks for search paths of pods has asked for the pods.
-    if (verified !== undefined && !block.directives.has('autopath'))
-      warn(verified, 'plugin/kubernetes: pods verified keeps every pod of the cluster in memory');
-  }
-}
-
 /** A runtime for set-up alone: nothing of it is started. */
 function idleRuntime(): Runtime {
   const never = (): never => {
@@ -74,6 +57,7 @@ function idleRuntime(): Runtime {
   };
   return {
     log: silentLogger,
+    version: '',
     metrics: new DnsMetrics(),
     loopMetrics: new Metrics(),
     http: new HttpHub(),
@@ -84,6 +68,7 @@ function idleRuntime(): Runtime {
     reload: never,
     configHash: () => '',
     currentHash: () => '',
+    setDebug: never,
     fatal: never,
   };
 }

@@ -8,3 +8,4 @@ export type { KubeAccess, KubeFactory, KubeSource } from './server/plugin.ts';
 export { type DnsAddress, type DnsOptions, DnsServer, startDns } from './server/server.ts';
 export { NodeLocal, type NodeLocalSurroundings } from './node-local/node-local.ts';
 export { type NodeLocalOptions, parseNodeLocal } from './node-local/options.ts';
+export { pluginNames } from './plugins/index.ts';

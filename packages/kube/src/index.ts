@@ -16,6 +16,7 @@ export {
   withoutManagedFields,
 } from './informer/informer.ts';
 export { type IndexFunction, Store } from './informer/store.ts';
+export * from './multi-network/index.ts';
 export * from './object.ts';
 export { PatchError } from './patch/errors.ts';
 export { applyJsonPatch, type JsonPatchOperation } from './patch/json-patch.ts';

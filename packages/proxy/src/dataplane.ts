@@ -1,4 +1,6 @@
 import type { Diff, Plan } from '@weft/plan';
+import type { Family } from '@weft/net';
+import type { XtablesUse } from './iptables/cleanup.ts';
 import type { Protocol, Planned } from './model/types.ts';
 
 /** What a data plane can do. Configuration that asks for more is refused by name. */
@@ -19,6 +21,17 @@ export interface Capabilities {
   readonly refusesNodeToExternal: boolean;
   /** Inside Service blocks, ports that no Service has are refused and addresses that nobody has are dropped. */
   readonly guardsServiceBlocks: boolean;
+  /** The external Local policy binds clients from beyond the node only: pods and the node itself use all endpoints. */
+  readonly localForOutsideOnly: boolean;
+  /**
+   * Where a Local policy has no endpoint on this node but others do, packets are dropped; else frontends for outside clients
+   * use the others all the same (kubernetes#97081), and a ClusterIP refuses.
+   */
+  readonly dropsWithoutLocal: boolean;
+  /** A client's stay with its endpoint ends after the time it was away; else not before its last connection is forgotten. */
+  readonly affinityEndsOnTime: boolean;
+  /** Connections outlive their Service. */
+  readonly keepsConnections: boolean;
 }
 
 /** How a data plane found the node when it started. */
@@ -53,6 +66,11 @@ export interface DataPlane {
   audit(applied: Plan<Planned>): Promise<number>;
   /** Lets go of the kernel. What was applied stays in effect. */
   stop(): Promise<void>;
-  /** Removes every trace, also of an earlier run. May be called without `start`. */
-  cleanup(): Promise<void>;
+  /** What it has in x_tables, for planes that use them: some names of chains are the same in several modes. */
+  xtables?(family: Family): XtablesUse | undefined;
+  /**
+   * Removes every trace, also of an earlier run, but for what `next`, which serves already, has under the same names. May
+   * be called without `start`.
+   */
+  cleanup(next?: DataPlane): Promise<void>;
 }

@@ -1,6 +1,7 @@
 export type { Capabilities, DataPlane, StartReport } from './dataplane.ts';
 export { compileService } from './model/compile.ts';
 export { IptablesDataPlane, type IptablesOptions } from './iptables/dataplane.ts';
+export { IpvsDataPlane, type IpvsOptions } from './ipvs/dataplane.ts';
 export { type NodeFacts, nodeFacts } from './model/node.ts';
 export { endpointWidth, formatAddress, formatEndpoint, type Packed, unpackList } from './model/packed.ts';
 export { PROXY_SELECTOR, slimService, type SlimService, slimSlice, type SlimSlice } from './model/slim.ts';
@@ -16,7 +17,7 @@ export {
   type TrafficPolicy,
 } from './model/types.ts';
 export { NftablesDataPlane, type NftablesOptions } from './nftables/dataplane.ts';
-export { familyConfigs, type Mode, type NodePortAddresses, type TableOptions } from './options.ts';
+export { familyConfigs, type Mode, MODES, type NodePortAddresses, type TableOptions } from './options.ts';
 export {
   type ProxyEvent,
   type ProxyHealth,

@@ -1,6 +1,7 @@
 import { type Family, type Prefix, parsePrefix } from '@weft/net';
 import { WeftError } from '@weft/plan';
 import type { FamilyConfig, LocalDetector, NodePortScope } from './config.ts';
+import type { IpvsSettings } from './ipvs/compile.ts';
 
 /** Where NodePorts answer: blocks of addresses, or kube-proxy's words `primary` and `all`. */
 export type NodePortAddresses = readonly string[];
@@ -12,7 +13,7 @@ export interface TableOptions {
   readonly clusterCidrs: readonly string[];
   /** Service blocks; their unallocated addresses are dropped. */
   readonly serviceCidrs: readonly string[];
-  /** Default as kube-proxy's: `['primary']` in nftables mode, `['all']` in iptables mode. */
+  /** Default as kube-proxy's: `['primary']` in nftables mode, `['all']` in the others. */
   readonly nodePortAddresses?: NodePortAddresses;
   /** iptables mode: NodePorts answer on 127.0.0.1 where `nodePortAddresses` holds it. Default true. */
   readonly localhostNodePorts?: boolean;
@@ -20,6 +21,8 @@ export interface TableOptions {
   readonly masqueradeAll?: boolean;
   /** Bit number of the packet mark. Default 14, as kube-proxy. */
   readonly masqueradeBit?: number;
+  /** ipvs mode: its own settings. */
+  readonly ipvs?: IpvsSettings;
   /** Instead of `clusterCidrs`: pods are what comes in through this bridge, or through interfaces of this prefix. */
   readonly detector?: Exclude<LocalDetector, { readonly by: 'cidr' | 'none' }>;
 }
@@ -39,17 +42,19 @@ function blocks(field: string, texts: readonly string[]): Prefix[] {
 }
 
 /** Data planes as kube-proxy names its modes. */
-export type Mode = 'nftables' | 'iptables';
+export type Mode = 'nftables' | 'iptables' | 'ipvs';
+
+export const MODES: readonly Mode[] = ['nftables', 'iptables', 'ipvs'];
 
 const WORDS = new Set(['primary', 'localhost', 'all', '0.0.0.0/0', '::/0']);
 const LOOPBACK = /^127\./;
 
 function nodePortScope(options: TableOptions, mode: Mode): NodePortScope {
-  const texts = options.nodePortAddresses ?? [mode === 'iptables' ? 'all' : 'primary'];
-  if (texts.includes('localhost') && mode === 'nftables') {
+  const texts = options.nodePortAddresses ?? [mode === 'nftables' ? 'primary' : 'all'];
+  if (texts.includes('localhost') && mode !== 'iptables') {
     throw new WeftError({
       code: 'PROXY_LOCALHOST_NODEPORTS',
-      message: 'nodePortAddresses: the nftables data plane has no NodePorts on localhost',
+      message: `nodePortAddresses: the ${mode} data plane has no NodePorts on localhost`,
       hint: 'use primary, all or CIDR blocks',
     });
   }
@@ -82,10 +87,10 @@ export function familyConfigs(options: TableOptions, mode: Mode = 'nftables'): F
   return familiesOf(options).map((family) => {
     const mine = (prefix: Prefix): boolean => prefix.ip.family === family;
     const cidrs = pods.filter(mine);
-    if (mode === 'iptables' && options.detector === undefined && cidrs.length > 1) {
+    if (mode !== 'nftables' && options.detector === undefined && cidrs.length > 1) {
       throw new WeftError({
         code: 'PROXY_ONE_CLUSTER_CIDR',
-        message: `clusterCidrs: the iptables data plane can tell pods by one block per family, and there are ${cidrs.length} for IPv${family}`,
+        message: `clusterCidrs: the ${mode} data plane can tell pods by one block per family, and there are ${cidrs.length} for IPv${family}`,
         hint: 'give one block that holds them all, or tell pods by interface (detectLocalMode InterfaceNamePrefix)',
       });
     }

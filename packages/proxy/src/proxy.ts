@@ -14,8 +14,9 @@ import type { Planned } from './model/types.ts';
 import { World } from './model/world.ts';
 import { NO_CHANGE, wholePlan } from './whole.ts';
 import { IptablesDataPlane } from './iptables/dataplane.ts';
+import { IpvsDataPlane } from './ipvs/dataplane.ts';
 import { NftablesDataPlane } from './nftables/dataplane.ts';
-import { familiesOf, familyConfigs, type Mode, type TableOptions } from './options.ts';
+import { familiesOf, familyConfigs, type Mode, MODES, type TableOptions } from './options.ts';
 
 /** The part of an informer that the proxy uses. */
 export interface Source<T> {
@@ -124,12 +125,19 @@ function answersEverywhere(tables: readonly FamilyConfig[]): boolean {
 }
 
 function modeOf(plane: DataPlane): Mode {
-  return plane.name === 'iptables' ? 'iptables' : 'nftables';
+  return MODES.find((mode) => mode === plane.name) ?? 'nftables';
 }
 
-function makePlane(mode: Mode, tables: readonly FamilyConfig[], options: ServiceProxyOptions, log: Logger): DataPlane {
+function makePlane(
+  mode: Mode,
+  tables: readonly FamilyConfig[],
+  options: Pick<ServiceProxyOptions, 'ns' | 'metrics' | 'ipvs'>,
+  log: Logger,
+): DataPlane {
   const shared = { tables, log, ...(options.ns === undefined ? {} : { ns: options.ns }) };
   if (mode === 'nftables') return new NftablesDataPlane(shared);
+  if (mode === 'ipvs')
+    return new IpvsDataPlane({ ...shared, ...(options.ipvs === undefined ? {} : { settings: options.ipvs }) });
   return new IptablesDataPlane({ ...shared, ...(options.metrics === undefined ? {} : { metrics: options.metrics }) });
 }
 
@@ -144,6 +152,8 @@ export class ServiceProxy {
   #everywhere: boolean;
   /** Planes whose rules could not be removed; tried again. */
   readonly #leftovers = new Set<DataPlane>();
+  /** Planes out of use that may still wait for the end of connections they carry. */
+  readonly #former = new Set<DataPlane>();
   readonly #options: ServiceProxyOptions;
   readonly #log: Logger;
   readonly #world: World;
@@ -277,23 +287,26 @@ export class ServiceProxy {
     if (to === old || (to === old.name && typeof to === 'string')) return;
     await this.synced;
     const tables = familyConfigs({ ...options, families: this.families }, mode);
-    const next = typeof to === 'string' ? makePlane(to, tables, this.#options, this.#log) : to;
+    const settings = options.ipvs === undefined ? this.#options : { ...this.#options, ipvs: options.ipvs };
+    const next = typeof to === 'string' ? makePlane(to, tables, settings, this.#log) : to;
     const primary = tables.some((table) => table.nodePorts.primary);
     // While both serve, both get what either needs.
     if (primary) this.#touch(this.#world.setPrimaryNodePorts(true));
     await this.#loop.idle();
+    await this.#stopFormer();
     await this.#loop.between(async () => {
       try {
         await next.start();
         await next.apply(wholePlan(NO_CHANGE, this.#loop.applied), new Map());
         await next.complete(this.#loop.applied);
       } catch (error) {
-        await next.cleanup().catch(() => {});
+        await next.cleanup(old).catch(() => {});
         await next.stop();
         throw error;
       }
       this.#dataPlane = next;
       await old.stop();
+      this.#former.add(old);
       await this.#cleanUp(old);
     });
     this.#everywhere = answersEverywhere(tables);
@@ -305,7 +318,7 @@ export class ServiceProxy {
   /** Removes a plane that is out of use. When that fails the new one serves all the same, and it is tried again. */
   async #cleanUp(old: DataPlane): Promise<void> {
     try {
-      await old.cleanup();
+      await old.cleanup(this.#dataPlane);
       this.#leftovers.delete(old);
     } catch (error) {
       this.#leftovers.add(old);
@@ -326,7 +339,9 @@ export class ServiceProxy {
   removeTraces(mode: Mode): Promise<void> {
     const done = this.#switching.then(async () => {
       if (mode === this.#dataPlane.name) return;
-      await makePlane(mode, familyConfigs(this.#options, mode), this.#options, this.#log).cleanup();
+      const plane = makePlane(mode, familyConfigs(this.#options, mode), this.#options, this.#log);
+      this.#former.add(plane);
+      await plane.cleanup(this.#dataPlane);
     });
     this.#switching = done.catch(() => {});
     return done;
@@ -357,7 +372,13 @@ export class ServiceProxy {
     await this.#loop.stop();
     this.#checks.stop();
     await this.#cleaner.stop();
+    await this.#stopFormer();
     await this.#dataPlane.stop();
+  }
+
+  async #stopFormer(): Promise<void> {
+    for (const plane of this.#former) await plane.stop();
+    this.#former.clear();
   }
 
   #follow(): void {

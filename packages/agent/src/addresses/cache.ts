@@ -11,6 +11,8 @@ import {
   type KubeClient,
   type KubeObject,
   type Namespace,
+  type NetworkAttachmentDefinition,
+  networkAttachmentDefinitions,
   type Node,
   type Pod,
   type ResourceType,
@@ -18,7 +20,11 @@ import {
   type StickyAddress,
   withoutManagedFields,
 } from '@weft/kube';
+import type { NetworkDefinition } from '@weft/cni';
 import type { Logger, Metrics } from '@weft/plan';
+
+/** Annotation of a network: the extended resource whose devices it attaches. */
+const RESOURCE_NAME = 'k8s.v1.cni.cncf.io/resourceName';
 
 export interface AddressCacheOptions {
   readonly nodeName: string;
@@ -92,9 +98,9 @@ class Followed<Raw extends KubeObject, T> {
 }
 
 /** What changed, for those who are told. */
-export type CacheChange = 'pools' | 'blocks' | 'loans' | 'sticky' | 'pods' | 'nodes';
+export type CacheChange = 'networks' | 'pools' | 'blocks' | 'loans' | 'sticky' | 'pods' | 'nodes';
 
-/** All that a node knows of addresses from the API: followed, never asked for. */
+/** All that a node knows of addresses and networks from the API: followed, never asked for. */
 export class AddressCache {
   readonly #options: AddressCacheOptions;
   readonly #definitions: Informer<CustomResourceDefinition, { readonly name: string; readonly served: boolean }>;
@@ -107,6 +113,7 @@ export class AddressCache {
   readonly #blocks: Followed<IPAMBlock, KnownBlock>;
   readonly #loans: Followed<AddressLoan, AddressLoan>;
   readonly #sticky: Followed<StickyAddress, StickyAddress>;
+  readonly #networks: Followed<NetworkAttachmentDefinition, NetworkDefinition>;
   readonly namespaces: Informer<Namespace>;
   readonly pods: Informer<Pod, KnownPod>;
   #synced = false;
@@ -128,6 +135,7 @@ export class AddressCache {
     this.#blocks = this.#follow(r.ipamblocks, slimBlock, 'blocks', (block) => block.cidr);
     this.#loans = whole(r.addressloans, 'loans');
     this.#sticky = whole(r.stickyaddresses, 'sticky');
+    this.#networks = this.#follow(networkAttachmentDefinitions, slimNetwork, 'networks', (n) => n.name);
     this.#definitions = new Informer({
       client,
       type: resources.customresourcedefinitions,
@@ -276,6 +284,15 @@ export class AddressCache {
     return this.#sticky.get(key);
   }
 
+  /** True when the kind of networks is served. */
+  get hasNetworks(): boolean {
+    return this.#serves(networkAttachmentDefinitions.plural);
+  }
+
+  network(namespace: string, name: string): NetworkDefinition | undefined {
+    return this.#networks.get(`${namespace}/${name}`);
+  }
+
   node(name: string): Node | undefined {
     return this.#options.nodes.get(name);
   }
@@ -317,6 +334,11 @@ export class AddressCache {
     // Whoever has seen what it waits for takes itself off the list.
     for (const look of this.#waiting.slice()) look();
   }
+}
+
+function slimNetwork({ metadata, spec }: NetworkAttachmentDefinition): NetworkDefinition {
+  const { namespace = '', name, annotations } = metadata;
+  return { namespace, name, config: spec?.config ?? '', resourceName: annotations?.[RESOURCE_NAME] };
 }
 
 function slimBlock(block: IPAMBlock): KnownBlock {

@@ -1,40 +1,12 @@
-import { existsSync } from 'node:fs';
-import { checkCorefile, startDns } from '@weft/dns';
+import { existsSync, readFileSync } from 'node:fs';
+import { checkCorefile, type DnsOptions, pluginNames, startDns } from '@weft/dns';
 import { Metrics, WeftError } from '@weft/plan';
 import { processLogger } from '../context.ts';
+import { type DnsArguments, parseDnsArguments, USAGE } from '../dns/arguments.ts';
+import { handleSignals, writePidFile } from '../dns/signals.ts';
 
-interface DnsArguments {
-  readonly conf: string | undefined;
-  readonly port: number | undefined;
-  readonly check: boolean;
-  readonly inspect: string | undefined;
-  readonly inKernel: string | undefined;
-}
-
-/** CoreDNS's command line: one dash or two, value behind a blank or an equals sign. */
-function parseArguments(args: readonly string[]): DnsArguments {
-  let conf: string | undefined;
-  let port: number | undefined;
-  let check = false;
-  let inspect: string | undefined;
-  let inKernel: string | undefined;
-  for (let i = 0; i < args.length; i++) {
-    const [flag, inline] = (args[i] ?? '').replace(/^--?/, '').split('=', 2);
-    const value = (): string => inline ?? args[++i] ?? '';
-    if (flag === 'conf') conf = value();
-    else if (flag === 'dns.port' || flag === 'p') port = Number(value());
-    else if (flag === 'check') check = true;
-    else if (flag === 'inspect') inspect = value();
-    else if (flag === 'in-kernel') inKernel = value();
-    else
-      throw new WeftError({
-        code: 'BAD_FLAG',
-        message: `weft dns: unknown flag ${args[i]}`,
-        hint: 'flags are -conf FILE, -dns.port PORT, -check, -inspect ADDRESS, -in-kernel LINK[,native]',
-      });
-  }
-  return { conf: conf ?? (existsSync('Corefile') ? 'Corefile' : undefined), port, check, inspect, inKernel };
-}
+declare const WEFT_VERSION: string | undefined;
+const VERSION = typeof WEFT_VERSION === 'undefined' ? '0.0.0-dev' : WEFT_VERSION;
 
 /** `LINK` or `LINK,native`. */
 function linkOf(text: string): { link: string; native: boolean } {
@@ -48,33 +20,63 @@ function linkOf(text: string): { link: string; native: boolean } {
   });
 }
 
-/** Runs the DNS server until it is told to stop: SIGTERM stops after the lameduck time, SIGUSR1 reloads. */
+/** The Corefile that the command line names; undefined for CoreDNS's default. */
+function corefileOf(conf: string | undefined): DnsOptions['corefile'] {
+  if (conf === 'stdin') return { text: readFileSync(0, 'utf8'), file: 'stdin' };
+  if (conf !== undefined) return { path: conf };
+  return existsSync('Corefile') ? { path: 'Corefile' } : undefined;
+}
+
+function check(conf: string | undefined): void {
+  const corefile = corefileOf(conf) ?? { path: 'Corefile' };
+  const [text, file] =
+    'path' in corefile ? [readFileSync(corefile.path, 'utf8'), corefile.path] : [corefile.text, corefile.file];
+  const found = checkCorefile(text, file);
+  for (const d of found) process.stdout.write(`${JSON.stringify(d)}\n`);
+  process.exitCode = found.some((d) => d.severity === 'error') ? 1 : 0;
+}
+
+/** As CoreDNS lists them. */
+function listPlugins(json: boolean): void {
+  if (json) process.stdout.write(`${JSON.stringify(pluginNames)}\n`);
+  else {
+    const lines = ['Server types:', '  dns', '', 'Caddyfile loaders:', '  flag', '  default', '', 'Other plugins:'];
+    process.stdout.write(`${[...lines, ...pluginNames.map((name) => `  dns.${name}`)].join('\n')}\n`);
+  }
+}
+
+function versionText(): string {
+  return `weft-${VERSION}\n${process.platform}/${process.arch}, node ${process.version}\n`;
+}
+
+/** Runs the DNS server until it is told to stop. */
 export async function dns(args: readonly string[]): Promise<void> {
   const mode = args.findIndex((word) => /^--?node-local$/.test(word));
   if (mode >= 0) return nodeLocal(args.toSpliced(mode, 1));
-  const { conf, port, check, inspect, inKernel } = parseArguments(args);
-  if (check) {
-    const { readFileSync } = await import('node:fs');
-    const found = checkCorefile(readFileSync(conf ?? 'Corefile', 'utf8'), conf ?? 'Corefile');
-    for (const d of found) process.stdout.write(`${JSON.stringify(d)}\n`);
-    process.exitCode = found.some((d) => d.severity === 'error') ? 1 : 0;
-    return;
-  }
+  const given = parseDnsArguments(args);
+  if (given.help) process.stdout.write(USAGE);
+  else if (given.version) process.stdout.write(versionText());
+  else if (given.plugins) listPlugins(given.json);
+  else if (given.check) check(given.conf);
+  else await serve(given);
+}
+
+async function serve({ conf, port, pidfile, quiet, inspect, inKernel }: DnsArguments): Promise<void> {
+  const log = processLogger('dns');
+  const corefile = corefileOf(conf);
+  const removePidFile = writePidFile(pidfile);
   const server = await startDns({
-    log: processLogger('dns'),
+    log,
+    version: VERSION,
     metrics: new Metrics(),
-    ...(conf === undefined ? {} : { corefile: { path: conf } }),
+    ...(corefile === undefined ? {} : { corefile }),
     ...(port === undefined ? {} : { port }),
     ...(inspect === undefined ? {} : { inspect }),
     ...(inKernel === undefined ? {} : { inKernel: linkOf(inKernel) }),
   });
-  const log = processLogger('dns');
-  process.on('SIGUSR1', () => {
-    // A bad Corefile leaves the old one in effect.
-    server.reload().catch((error: unknown) => log.error('cannot reload', { error }));
-  });
-  process.once('SIGTERM', () => void server.close({ lameduck: true }));
-  process.once('SIGINT', () => void server.close({ lameduck: false }));
+  // Whoever waits for the text may send a signal at once.
+  handleSignals(server, log, removePidFile);
+  if (!quiet) process.stdout.write(`${server.zones.join('\n')}\n${versionText()}`);
 }
 
 /** The node's own cache, until it is told to stop. SIGUSR1 reloads. */

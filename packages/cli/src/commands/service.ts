@@ -18,6 +18,7 @@ import {
   type ServiceObjects,
   type ServicePort,
   type ServiceReport,
+  MODES,
 } from '@weft/proxy';
 import { createOutput, table } from '../output.ts';
 import { clientOf, type Where } from './proxy.ts';
@@ -97,7 +98,8 @@ export function podBlocks(nodes: readonly Node[]): string[] {
 
 /** Which data plane a node has by its own word; nftables where it has not said. */
 export function modeOf(node: Node): Mode {
-  return node.metadata.annotations?.[ACTIVE_PROXY_MODE] === 'iptables' ? 'iptables' : 'nftables';
+  const mode = node.metadata.annotations?.[ACTIVE_PROXY_MODE];
+  return MODES.find((known) => known === mode) ?? 'nftables';
 }
 
 /** What carries a plan on a node, as its data plane writes it. `nodes` are all nodes of the cluster. */

@@ -36,12 +36,12 @@ export interface Addressing {
 /** IPAM type whose addresses the agent's authority chooses, when there is one. */
 export const POOLS_TYPE = 'weft';
 /** Capability by which containerd tells the annotations of the pod. */
-const ANNOTATIONS = 'io.kubernetes.cri.pod-annotations';
+export const ANNOTATIONS = 'io.kubernetes.cri.pod-annotations';
 /** How often more addresses are waited for in one ADD. */
 const GROW_LIMIT = 5;
 
 /** The pod that a runtime calls for, by CNI_ARGS as kubelets' runtimes send them. */
-function podOf(args: ReadonlyMap<string, string>): PodReference | undefined {
+export function podOf(args: ReadonlyMap<string, string>): PodReference | undefined {
   const [namespace, name] = [args.get('K8S_POD_NAMESPACE'), args.get('K8S_POD_NAME')];
   const uid = args.get('K8S_POD_UID');
   if (!namespace || !name) return undefined;

@@ -24,8 +24,11 @@ const TABLE: Readonly<Record<string, () => Promise<MakePlugin>>> = {
 /** Names of the plugins in the table. */
 export const STANDALONE_PLUGINS: readonly string[] = Object.keys(TABLE);
 
-/** Every name we answer to. `weft` and `portmap` have a part in the agent. */
-export const PLUGIN_NAMES: readonly string[] = [...new Set(['weft', 'portmap', 'host-local', ...STANDALONE_PLUGINS])];
+/** Names that only the agent answers to. */
+const AGENT_PLUGINS: readonly string[] = ['weft', 'portmap', 'host-local', 'weft-networks', 'multus'];
+
+/** Every name we answer to. */
+export const PLUGIN_NAMES: readonly string[] = [...new Set([...AGENT_PLUGINS, ...STANDALONE_PLUGINS])];
 
 /** Where a call's plugin is looked up by its name. */
 export interface PluginSource {
@@ -39,8 +42,8 @@ export class PluginRegistry implements PluginSource {
   readonly #context: PluginContext;
   readonly #made: Map<string, Promise<Plugin>>;
 
-  constructor(node: NodeNetwork, log: Logger, own: readonly Plugin[] = []) {
-    this.#made = new Map(own.map((plugin) => [plugin.name, Promise.resolve(plugin)]));
+  constructor(node: NodeNetwork, log: Logger, own: ReadonlyMap<string, Plugin> = new Map()) {
+    this.#made = new Map([...own].map(([name, plugin]) => [name, Promise.resolve(plugin)]));
     this.#context = { node, log, plugin: (name) => this.find(name) };
   }
 

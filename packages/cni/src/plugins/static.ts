@@ -85,7 +85,8 @@ class StaticPlugin implements Plugin {
   async check(request: PluginRequest): Promise<void> {
     const told = request.prevResult?.ips ?? [];
     for (const { address, gateway } of read(request).ips ?? []) {
-      const match = told.find((ip) => ip.address === address);
+      // Main plugins may give the interface another prefix length.
+      const match = told.find((ip) => ip.address.split('/')[0] === address.split('/')[0]);
       if (match === undefined) throw differs(`static: prevResult lacks the address ${address}`);
       if (gateway !== undefined && match.gateway !== gateway) {
         throw differs(`static: prevResult gives ${address} the gateway ${match.gateway}, not ${gateway}`);

@@ -71,8 +71,11 @@ export class ResultCache {
     forget(this.#file(networkName, attachment));
   }
 
-  /** All cached attachments of a network, or of all, in order of their file names; damaged entries are left out. */
-  list(networkName?: string): readonly CachedAttachment[] {
+  /**
+   * All cached attachments, or those of a network or a container, in order of their file names; damaged entries are
+   * left out.
+   */
+  list(networkName?: string, containerId?: string): readonly CachedAttachment[] {
     let names: string[] = [];
     try {
       names = readdirSync(this.#dir).sort();
@@ -80,10 +83,23 @@ export class ResultCache {
       // Nothing was ever attached.
     }
     return names.flatMap((name) => {
+      if (containerId !== undefined && !name.includes(`-${containerId}-`)) return [];
       const entry = name.endsWith(UNFINISHED) ? undefined : tryDecode(join(this.#dir, name));
       if (entry === undefined || entry.networkName === '' || entry.containerId === '' || entry.ifname === '') return [];
+      if (containerId !== undefined && entry.containerId !== containerId) return [];
       return networkName === undefined || entry.networkName === networkName ? [entry] : [];
     });
+  }
+
+  /** Removes what a process was writing when it died; only for a directory that nobody else writes to. */
+  removeUnfinished(): void {
+    let names: readonly string[] = [];
+    try {
+      names = readdirSync(this.#dir);
+    } catch {
+      // Nothing was ever attached.
+    }
+    for (const name of names) if (name.endsWith(UNFINISHED)) forget(join(this.#dir, name));
   }
 
   #file(networkName: string, { containerId, ifname }: Attachment): string {

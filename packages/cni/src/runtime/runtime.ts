@@ -23,7 +23,21 @@ export interface CniRuntimeOptions {
   readonly timeoutMs?: number;
   /** Gets what plugins that succeeded wrote to stderr. */
   readonly onStderr?: (text: string) => void;
+  /** Answers calls of plugins that need no program. */
+  readonly inProcess?: InProcess;
 }
+
+/** A call of a plugin, as its executable would get it. */
+export interface PluginCall {
+  readonly type: string;
+  /** CNI_PATH, split. */
+  readonly path: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly stdin: string;
+}
+
+/** Resolves with what the plugin would print and rejects with its error; undefined leaves the call to a program. */
+export type InProcess = (call: PluginCall) => Promise<string> | undefined;
 
 /** W3C trace context of a call; plugins get it as TRACEPARENT, TRACESTATE and BAGGAGE, as from libcni. */
 export interface TraceContext {
@@ -72,6 +86,17 @@ export class CniRuntime {
   /** What is remembered of attachments, of one network or of all. */
   attachments(networkName?: string): readonly CachedAttachment[] {
     return this.#cache.list(networkName);
+  }
+
+  /** What is remembered of one container, of all networks, in order of their names. */
+  attachmentsOf(containerId: string): readonly CachedAttachment[] {
+    return this.#cache.list(undefined, containerId);
+  }
+
+  /** Replaces the remembered result of an attachment, when something has been changed after its ADD. */
+  amend(list: NetworkList, attachment: Attachment, result: CniResult): void {
+    const cached = this.#cache.read(list.name, attachment);
+    if (cached !== undefined) this.#cache.write({ ...cached, result: resultToVersion(result, list.cniVersion) });
   }
 
   /**
@@ -261,21 +286,25 @@ export class CniRuntime {
       ...(attachment?.signal === undefined ? {} : { signal: attachment.signal }),
       ...(this.#options.onStderr === undefined ? {} : { onStderr: this.#options.onStderr }),
     };
+    const { type } = plugin;
+    const own = this.#options.inProcess?.({
+      type,
+      path: this.#options.binDirs,
+      env: options.env,
+      stdin: options.stdin,
+    });
+    if (own !== undefined) return own.catch((error: unknown) => Promise.reject(inChain(error, command, list, type)));
     for (let again = true; ; again = false) {
-      const file = await this.#find(plugin.type, list);
+      const file = await this.#find(type, list);
       try {
         return await execPlugin(file, options);
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code === 'ENOENT' && again) {
           // It was taken away; another directory may have it.
-          this.#found.delete(plugin.type);
+          this.#found.delete(type);
           continue;
         }
-        if (!(error instanceof CniError)) throw error;
-        const where = `network ${list.name}${list.file === '' ? '' : ` (${list.file})`}: plugin ${file} failed (${command})`;
-        // As libcni words it: whoever shows the message shows the details too.
-        const details = error.details === undefined || error.details === '' ? '' : `; ${error.details}`;
-        throw new CniError(error.cniCode, `${where}: ${error.message}${details}`, error.details, error);
+        throw inChain(error, command, list, file);
       }
     }
   }
@@ -290,6 +319,15 @@ export class CniRuntime {
     }
     return found;
   }
+}
+
+/** A plugin's error with the network and the plugin in front. */
+function inChain(error: unknown, command: CniCommand, list: NetworkList, plugin: string): unknown {
+  if (!(error instanceof CniError)) return error;
+  const where = `network ${list.name}${list.file === '' ? '' : ` (${list.file})`}: plugin ${plugin} failed (${command})`;
+  // As libcni words it: whoever shows the message shows the details too.
+  const details = error.details === undefined || error.details === '' ? '' : `; ${error.details}`;
+  return new CniError(error.cniCode, `${where}: ${error.message}${details}`, error.details, error);
 }
 
 /** A cached attachment as a runtime would ask for it again. */

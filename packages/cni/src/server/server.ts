@@ -10,13 +10,18 @@ import { PortmapPlugin, type PortRecord } from '../plugins/portmap.ts';
 import { PluginRegistry, type PluginSource } from '../plugins/registry.ts';
 import { WeftPlugin } from '../plugins/weft.ts';
 import type { AddressAuthority } from '../pools/authority.ts';
+import type { PluginCall } from '../runtime/runtime.ts';
 import { CniCode, CniError } from '../spec/errors.ts';
 import type { Attachment, Plugin, PluginRequest } from '../spec/types.ts';
 import { NodeNetwork } from '../wiring/node.ts';
-import { prepareDeferred, readDeferred } from './deferred.ts';
-import { dispatch } from './dispatch.ts';
-import { decodeCall, encodeAnswer } from './framing.ts';
+import { type Deferred, prepareDeferred, readDeferred } from './deferred.ts';
+import { dispatch, type Outcome } from './dispatch.ts';
+import { Executables } from './executables.ts';
+import { type Call, decodeCall, encodeAnswer } from './framing.ts';
 import { Locks } from '../locks.ts';
+import { NETWORKS_PLUGINS } from '../networks/plan.ts';
+import { NetworksPlugin } from '../networks/plugin.ts';
+import type { NetworkSource } from '../networks/source.ts';
 import { planRecovery, recover } from './recovery.ts';
 
 export interface CniServerOptions {
@@ -36,6 +41,10 @@ export interface CniServerOptions {
   readonly problem?: () => string | undefined;
   /** Period of `sweep`, milliseconds. Default 60,000; 0 leaves it to the caller. */
   readonly sweepMs?: number;
+  /** Knows the networks and annotations of pods; without it, pods get what their runtime's configuration says. */
+  readonly networks?: NetworkSource;
+  /** Configurations of networks by name, for definitions that have none of their own. */
+  readonly confDir?: string;
   /** More plugins, by name; they replace built-in ones of the same name. */
   readonly plugins?: readonly Plugin[];
 }
@@ -56,6 +65,9 @@ export class CniServer {
   readonly #options: CniServerOptions;
   readonly #log: Logger;
   readonly #locks = new Locks();
+  /** Of plugins that call other plugins, which may come back to this server by a program of their own. */
+  readonly #outer = new Locks();
+  readonly #executables = new Executables();
   readonly #connections = new Set<Socket>();
   readonly #duration: Histogram;
   readonly #errors: Counter;
@@ -63,6 +75,7 @@ export class CniServer {
   /** Links that the last sweep missed, by name, with the time their attachment was made. */
   #missing = new Map<string, number>();
   #timer: NodeJS.Timeout | undefined;
+  #recovering: Promise<void> | undefined;
   #running: Running | undefined;
 
   constructor(options: CniServerOptions) {
@@ -91,18 +104,30 @@ export class CniServer {
       const { addresses: authority } = this.#options;
       const weft = new WeftPlugin({ node, ipam, log, ...(authority === undefined ? {} : { authority }) });
       const portmap = new PortmapPlugin({ node, journal: ports.journal, records: ports.contents.records, log });
+      const { networks: source, confDir } = this.#options;
+      const networks = new NetworksPlugin({
+        stateDir: join(stateDir, 'networks'),
+        inProcess: (call) => this.#inProcess(call),
+        exclusive: (containerId, work) => this.#outer.keyed(containerId, work),
+        log,
+        ...(source === undefined ? {} : { source }),
+        ...(confDir === undefined ? {} : { confDir }),
+      });
       const own = [weft, portmap, new HostLocalPlugin(ipam), ...(this.#options.plugins ?? [])];
-      const plugins = new PluginRegistry(node, log, own);
+      const byName = new Map<string, Plugin>(own.map((plugin) => [plugin.name, plugin]));
+      for (const name of NETWORKS_PLUGINS) byName.set(name, networks);
+      const plugins = new PluginRegistry(node, log, byName);
       const plan = planRecovery(ipam.list(), await node.rtnl.links.list({ kind: 'veth' }), Date.now());
       recover(plan, ipam, (allocation) => void weft.takeDown(allocation), log);
       await portmap.restore();
       await portmap.keepOnly(isNot(plan.release));
       authority?.begin(ipam);
       const server = createServer((socket) => this.#serve(socket));
-      this.#running = { lock, ipam, ports: ports.journal, node, weft, portmap, plugins, server };
+      this.#running = { lock, ipam, ports: ports.journal, node, weft, portmap, plugins, networks, server };
       prepareDeferred(this.#options.socketPath);
       await listen(server, this.#options.socketPath);
       await this.#removeDeferred(plugins);
+      this.#recovering = this.#afterwards('finish what an earlier agent had begun', (networks) => networks.recover());
       const period = this.#options.sweepMs ?? SWEEP_MS;
       if (period > 0) this.#timer = setInterval(() => void this.#sweepOrWarn(), period).unref();
     } catch (error) {
@@ -118,9 +143,11 @@ export class CniServer {
     if (running === undefined) return;
     clearInterval(this.#timer);
     const closed = new Promise<void>((resolve) => running.server.close(() => resolve()));
-    await this.#locks.exclusive(async () => {
-      this.#running = undefined;
-    });
+    await this.#outer.exclusive(() =>
+      this.#locks.exclusive(async () => {
+        this.#running = undefined;
+      }),
+    );
     await running.node.reaper.idle();
     // Answers are on their way; idle connections of nobody are not worth waiting for.
     for (const socket of this.#connections) socket.destroySoon();
@@ -139,6 +166,7 @@ export class CniServer {
 
   /** Resolves when links of removed pods are gone from the kernel (DEL answers before that). */
   async flush(): Promise<void> {
+    await this.#recovering;
     await this.#running?.node.reaper.idle();
   }
 
@@ -154,12 +182,12 @@ export class CniServer {
   ): Promise<{ readonly freed: readonly PodAttachment[] }> {
     const asOf = options.asOf ?? Date.now();
     if (valid === undefined || this.#running === undefined) return { freed: [] };
-    return this.#locks.exclusive(async () => {
+    const named = new Set(valid.map((v) => `${v.containerId}/${v.ifname}`));
+    const keep = (a: Attachment & { readonly since: number }): boolean =>
+      a.since > asOf || named.has(`${a.containerId}/${a.ifname}`) || named.has(`${a.containerId}/`);
+    const done = await this.#locks.exclusive(async () => {
       const running = this.#running;
       if (running === undefined) return { freed: [] };
-      const named = new Set(valid.map((v) => `${v.containerId}/${v.ifname}`));
-      const keep = (a: Attachment & { readonly since: number }): boolean =>
-        a.since > asOf || named.has(`${a.containerId}/${a.ifname}`) || named.has(`${a.containerId}/`);
       const stale = running.ipam.list().filter((a) => !keep(a));
       await Promise.all(
         stale.map(async (a) => (a.kind === 'wired' ? running.weft.takeDown(a) : running.ipam.release(a))),
@@ -168,6 +196,8 @@ export class CniServer {
       if (stale.length > 0) this.#log.info('freed attachments of sandboxes that are gone', { count: stale.length });
       return { freed: stale };
     });
+    await this.#afterwards('free networks of vanished sandboxes', (networks) => networks.reconcile(keep));
+    return done;
   }
 
   /**
@@ -176,6 +206,7 @@ export class CniServer {
    * mistake about paths or lists can cost it its address.
    */
   async sweep(): Promise<{ readonly freed: readonly PodAttachment[] }> {
+    await this.#afterwards('free networks of vanished containers', (networks) => networks.sweep());
     return this.#locks.exclusive(async () => {
       const running = this.#running;
       if (running === undefined) return { freed: [] };
@@ -191,6 +222,12 @@ export class CniServer {
       this.#log.info('freed attachments whose network namespace is gone', { count: freed.length });
       return { freed };
     });
+  }
+
+  async #afterwards(what: string, work: (networks: NetworksPlugin) => Promise<void>): Promise<void> {
+    const running = this.#running;
+    if (running === undefined) return;
+    await work(running.networks).catch((error: unknown) => this.#log.warn(`cannot ${what}`, { error }));
   }
 
   async #sweepOrWarn(): Promise<void> {
@@ -223,19 +260,34 @@ export class CniServer {
   }
 
   async #answer(socket: Socket, call: NonNullable<ReturnType<typeof decodeCall>>): Promise<void> {
+    const { answer } = await this.#dispatch(call);
+    socket.end(encodeAnswer(answer));
+  }
+
+  /** What a plugin that calls other plugins gets without a program, when the plugin is ours. */
+  #inProcess({ type, path, env, stdin }: PluginCall): Promise<string> | undefined {
+    if (this.#running?.plugins.names.includes(type) !== true || !this.#executables.isOurs(type, path)) return undefined;
+    const own = new Map(Object.entries(env).filter(([key]) => /^(CNI_|TRACEPARENT$|TRACESTATE$|BAGGAGE$)/.test(key)));
+    return this.#dispatch({ env: own.set('WEFT_PLUGIN', type), stdin }).then(({ answer, error }) => {
+      if (error !== undefined) throw error;
+      return answer.stdout;
+    });
+  }
+
+  async #dispatch(call: Call): Promise<Outcome> {
     const started = performance.now();
     const plugins = this.#running?.plugins ?? NO_PLUGINS;
     const outcome = await dispatch(call, plugins, (request, run) => this.#guard(request, run));
-    socket.end(encodeAnswer(outcome.answer));
     const { command, plugin, error } = outcome;
     this.#duration.observe((performance.now() - started) / 1000, { command, plugin });
-    if (error === undefined) return;
+    if (error === undefined) return outcome;
     this.#errors.inc({ command, plugin, code: String(error.cniCode) });
     const container = call.env.get('CNI_CONTAINERID');
     // W3C trace context, which newer runtimes hand to plugins: version-trace-span-flags.
     const trace = call.env.get('TRACEPARENT')?.split('-')[1];
     const about = { command, plugin, container, ...(trace === undefined ? {} : { trace }) };
     this.#log.warn('CNI call failed', { ...about, cniCode: error.cniCode, error: error.message });
+    return outcome;
   }
 
   async #status(request: PluginRequest, run: () => Promise<string>): Promise<string> {
@@ -248,18 +300,28 @@ export class CniServer {
   async #removeDeferred(plugins: PluginSource): Promise<void> {
     const deferred = readDeferred(this.#options.socketPath, this.#log);
     if (deferred.length === 0) return;
-    await this.#locks.exclusive(async () => {
-      for (const { call, file } of deferred) {
-        const { error } = await dispatch(call, plugins, (_, run) => run());
-        const container = call.env.get('CNI_CONTAINERID');
-        if (error !== undefined) this.#log.warn('a deferred removal failed', { container, error: error.message });
-        rmSync(file, { force: true });
-      }
+    const remove = async ({ call, file }: Deferred): Promise<void> => {
+      const { error } = await dispatch(call, plugins, (_, run) => run());
+      const container = call.env.get('CNI_CONTAINERID');
+      if (error !== undefined) this.#log.warn('a deferred removal failed', { container, error: error.message });
+      rmSync(file, { force: true });
+    };
+    const isOuter = ({ call }: Deferred): boolean => NETWORKS_PLUGINS.includes(call.env.get('WEFT_PLUGIN') ?? '');
+    await this.#outer.exclusive(async () => {
+      await this.#locks.exclusive(async () => {
+        for (const one of deferred) if (!isOuter(one)) await remove(one);
+      });
+      // The plugins they call are not held off: their calls may come by a program.
+      for (const one of deferred) if (isOuter(one)) await remove(one);
     });
     this.#log.info('removed what containers left that went without an agent', { count: deferred.length });
   }
 
   #guard(request: PluginRequest, run: () => Promise<string>): Promise<string> {
+    if (NETWORKS_PLUGINS.includes(request.plugin)) {
+      if (request.command === 'STATUS') return run();
+      return request.command === 'GC' ? this.#outer.exclusive(run) : this.#outer.keyed(request.containerId, run);
+    }
     switch (request.command) {
       case 'STATUS':
         return this.#status(request, run);
@@ -286,6 +348,7 @@ interface Running {
   readonly weft: WeftPlugin;
   readonly portmap: PortmapPlugin;
   readonly plugins: PluginSource;
+  readonly networks: NetworksPlugin;
   readonly server: Server;
 }
 

@@ -35,7 +35,7 @@ export class Bed {
   }
 
   static async open(
-    options: { readonly install?: boolean } & Pick<CniServerOptions, 'reuseDelayMs' | 'addresses'> = {},
+    options: { readonly install?: boolean } & Pick<CniServerOptions, 'reuseDelayMs' | 'addresses' | 'networks'> = {},
   ): Promise<Bed> {
     const dir = mkdtempSync(join(tmpdir(), 'weft-cni-'));
     mkdirSync(join(dir, 'net.d'));

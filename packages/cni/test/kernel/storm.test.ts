@@ -6,7 +6,14 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NetNs } from '@weft/kernel';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import type { CniResult, NetworkList, RuntimeAttachment } from '../../src/index.ts';
+import {
+  type CniResult,
+  defaultConflist,
+  type NetworkList,
+  networksConflist,
+  parseNetworkList,
+  type RuntimeAttachment,
+} from '../../src/index.ts';
 import { Bed, ipj, pings, sh } from './bed.ts';
 import { KillableAgent } from './killable.ts';
 
@@ -14,6 +21,9 @@ const KILLS = Number(process.env['WEFT_STORM_KILLS'] ?? 12);
 const SEED = Number(process.env['WEFT_STORM_SEED'] ?? 1);
 const WORKERS = 4;
 const MOST_PODS = 16;
+/** The network of pods that have two, and their second one. */
+const MANY = 'storm-many';
+const SECOND = 'storm-second';
 
 let bed: Bed;
 let agent: KillableAgent;
@@ -114,12 +124,30 @@ class Storm {
   }
 }
 
+/** Pods with two networks, by one call of the runtime. */
+function many(): NetworkList {
+  const agentSocket = bed.socket;
+  const first = { ...defaultConflist({ mtu: 1450, podCidrs: ['10.240.0.0/22'], agentSocket }), name: MANY };
+  const ipam = { type: 'host-local', subnet: '10.236.0.0/22', routes: [{ dst: '10.236.0.0/22' }] };
+  const second = { name: SECOND, type: 'weft', mode: 'bridge', bridge: 'second0', ipam };
+  const list = networksConflist(first, { agentSocket }) as { readonly plugins: readonly object[] };
+  return parseNetworkList(JSON.stringify({ ...list, plugins: [{ ...list.plugins[0], delegates: [first, second] }] }));
+}
+
 const addressesOf = (pod: Pod): string[] => (pod.result.ips ?? []).map((ip) => ip.address.split('/')[0] as string);
 
 async function expectOnly(living: readonly Pod[]): Promise<void> {
   const node = join(bed.dir, 'node');
   const attachments = await agent.ask('flush');
-  const held = attachments.map((a) => `${a.network} ${a.containerId} ${[...a.addresses].join(',')}`);
+  // Second networks are in no result, but each has its pod.
+  const first = attachments.filter((a) => a.network !== SECOND);
+  const many = living.filter((p) => p.list.name === MANY).map((p) => p.attachment.containerId);
+  const second = attachments.filter((a) => a.network === SECOND).map((a) => `${a.containerId} ${a.ifname}`);
+  expect(second.sort()).toEqual(many.map((id) => `${id} net1`).sort());
+  const state = (name: string): string[] => readdirSync(join(bed.dir, 'state', 'networks', name)).sort();
+  expect(state('pods')).toEqual(many.map((id) => `${id}@eth0.json`).sort());
+  expect(state('results')).toEqual(many.flatMap((id) => [`${MANY}-${id}-eth0`, `${SECOND}-${id}-net1`]).sort());
+  const held = first.map((a) => `${a.network} ${a.containerId} ${[...a.addresses].join(',')}`);
   expect(held.sort()).toEqual(
     living.map((p) => `${p.list.name} ${p.attachment.containerId} ${addressesOf(p).join(',')}`).sort(),
   );
@@ -157,6 +185,7 @@ it(`after ${KILLS} kills of the agent at random moments (seed ${SEED}) everythin
     bed.list({ name: 'storm' }, ['10.244.0.0/22']),
     bed.list({ name: 'storm-bridge' }, ['10.248.0.0/22'], 'bridge'),
     bed.list({ name: 'storm-dual' }, ['10.252.0.0/22', 'fd00:1::/64']),
+    many(),
   ]);
   const workers = Array.from({ length: WORKERS }, () => storm.worker());
   for (let kill = 0; kill < KILLS; kill++) {

@@ -16,8 +16,10 @@ export class ClosedConnection extends Error {
 export interface Target {
   readonly host: string;
   readonly port: number;
-  /** Present for DNS over TLS (RFC 7858). */
+  /** Present for DNS over TLS (RFC 7858) and over HTTPS. */
   readonly tls?: ConnectionOptions;
+  /** Present for DNS over HTTPS (RFC 8484). */
+  readonly doh?: { readonly method: 'GET' | 'POST'; readonly path?: string };
 }
 
 const ids = new Uint16Array(512);

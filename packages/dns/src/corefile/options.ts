@@ -62,6 +62,20 @@ export function parseDuration(text: string): number | undefined {
   return negative ? -sum : sum;
 }
 
+/** A duration as Go prints it: `1m30s`, `500ms`. */
+export function formatDuration(seconds: number): string {
+  if (seconds === 0) return '0s';
+  if (seconds < 0) return `-${formatDuration(-seconds)}`;
+  const nanoseconds = Math.round(seconds * 1e9);
+  if (nanoseconds < 1e3) return `${nanoseconds}ns`;
+  if (nanoseconds < 1e6) return `${nanoseconds / 1e3}µs`;
+  if (nanoseconds < 1e9) return `${nanoseconds / 1e6}ms`;
+  const whole = Math.floor(seconds);
+  const rest = Number((seconds - Math.floor(seconds / 60) * 60).toFixed(9));
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
+  return `${hours > 0 ? `${hours}h` : ''}${hours + minutes > 0 ? `${minutes}m` : ''}${rest}s`;
+}
+
 /** The line's arguments as text; checks their number. */
 export function args(line: Line, min: number, max = min): string[] {
   if (line.args.length < min || line.args.length > max) {

@@ -11,7 +11,8 @@ export interface Address {
   readonly port: number;
 }
 
-type Transport = 'dns' | 'tls' | 'https' | 'grpc' | 'quic' | 'https3';
+/** How a server block is reached. */
+export type Transport = 'dns' | 'tls' | 'https' | 'grpc' | 'quic' | 'https3';
 
 const DEFAULT_PORTS: Readonly<Record<Transport, number>> = {
   dns: 53,

@@ -232,7 +232,8 @@ export class InKernel {
   }
 
   #entry(query: Query, epoch: number): Buffer | undefined {
-    const zone = this.#site?.zones.match(query.key, query.labels)?.value;
+    if (this.#site === undefined || this.#site.choosy) return undefined;
+    const zone = this.#site.zones.match(query.key, query.labels)?.value;
     const reply = zone?.quick?.(query);
     if (zone === undefined || reply === undefined) return undefined;
     // Every answer is told to those who count; others (a log) want to see it.

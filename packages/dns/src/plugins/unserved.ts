@@ -1,7 +1,6 @@
 const CLOUD = 'it reads the API of one cloud provider, which a cluster DNS server does not need';
 const SIGNING = 'zones are not signed here: no cluster zone is, and files may be signed by the tools that make them';
-const TRANSPORT = 'the server speaks DNS over UDP and TCP only';
-const LATER = 'it is not written yet';
+const TRANSPORT = 'the server speaks DNS over UDP, TCP, TLS and HTTPS';
 
 /**
  * The plugins of CoreDNS that a Corefile cannot use here, with the reason that users are told. Together with `PLUGINS`
@@ -10,7 +9,6 @@ const LATER = 'it is not written yet';
 export const UNSERVED: ReadonlyMap<string, string> = new Map([
   ['azure', CLOUD],
   ['clouddns', CLOUD],
-  ['debug', LATER],
   ['dnssec', SIGNING],
   ['dnstap', 'queries are seen with log, prometheus and weft dns top'],
   ['erratic', 'it only breaks answers for tests'],
@@ -18,22 +16,14 @@ export const UNSERVED: ReadonlyMap<string, string> = new Map([
   ['geoip', 'it needs a database of places that is not free to hand on'],
   ['grpc', TRANSPORT],
   ['grpc_server', TRANSPORT],
-  ['https', LATER],
   ['https3', TRANSPORT],
-  ['metadata', LATER],
-  ['multisocket', LATER],
   ['nomad', 'it serves the names of another orchestrator'],
   ['on', 'it runs commands of the Corefile, which a DNS server must not do'],
   ['pprof', 'it profiles programs written in Go'],
-  ['proxyproto', LATER],
+  ['proxyproto', 'clients of a cluster DNS server reach it without a proxy that hides their addresses'],
   ['quic', TRANSPORT],
-  ['root', LATER],
   ['route53', CLOUD],
-  ['shed', LATER],
+  ['shed', 'load beyond what is answered waits in the socket, whose queue is bounded'],
   ['sign', SIGNING],
-  ['timeouts', LATER],
-  ['tls', LATER],
-  ['trace', LATER],
   ['tsig', SIGNING],
-  ['view', LATER],
 ]);

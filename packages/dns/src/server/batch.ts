@@ -1,76 +1,41 @@
-import { createRequire } from 'node:module';
 import { formatIp } from '@weft/net';
 import { copyReply, replyBytes } from '../wire/index.ts';
+import { type Libc, libc } from './libc.ts';
 import type { PacketContext } from './request.ts';
 
 // recvmmsg(2) and sendmmsg(2) on the descriptor of a dgram socket. Node makes one system call and one event per
 // datagram; under load a wake-up here takes 64 in one call and answers them in another. Without FFI, or on a machine
 // of another layout, the server runs on dgram alone with the same answers.
 
-type Koffi = typeof import('koffi');
-type Fn<A extends unknown[]> = (...args: A) => number;
-
-interface Libc {
-  readonly koffi: Koffi;
-  readonly socket: Fn<[number, number, number]>;
-  readonly bind: Fn<[number, Uint8Array, number]>;
-  readonly connect: Fn<[number, Uint8Array, number]>;
-  readonly close: Fn<[number]>;
-  readonly setsockopt: Fn<[number, number, number, Uint8Array, number]>;
-  readonly recvmmsg: Fn<[number, unknown, number, number, null]>;
-  readonly sendmmsg: Fn<[number, unknown, number, number]>;
-}
-
-const SLOTS = 64;
+/** Datagrams per call. */
+export const SLOTS = 64;
 /** Queries are far smaller than this; what does not fit is cut, and dropped. */
-const RECEIVE = 2048;
+export const RECEIVE = 2048;
 /** Larger answers are sent by dgram. */
-const SEND = 4096;
-const HEADER = 64;
-const NAME = 28;
+export const SEND = 4096;
+/** Bytes of a message's header, and of a socket address. */
+export const HEADER = 64;
+export const NAME = 28;
 /** A burst may hold the event loop for so many calls before others get their turn. */
 const ROUNDS = 8;
 
 const AF_INET = 2;
 const AF_INET6 = 10;
 const SOCK_DGRAM = 2;
-const SOCK_FLAGS = 0o2000000 | 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+const SOCK_NONBLOCK = 0o4000;
 const SOL_SOCKET = 1;
 const SO_RCVBUF = 8;
+const SO_RCVTIMEO = 20;
+const SO_SNDTIMEO = 21;
 const SO_REUSEPORT = 15;
 const IPPROTO_IPV6 = 41;
 const IPV6_V6ONLY = 26;
-const MSG_DONTWAIT = 0x40;
-const MSG_TRUNC = 0x20;
-
-let loaded: Libc | undefined | false;
-
-function libc(): Libc | undefined {
-  if (loaded !== undefined) return loaded === false ? undefined : loaded;
-  loaded = false;
-  if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch)) return undefined;
-  try {
-    const koffi = createRequire(import.meta.url)('koffi') as Koffi;
-    const self = koffi.load(null);
-    const f = (name: string, args: string[]): never => self.func(name, 'int', args) as unknown as never;
-    loaded = {
-      koffi,
-      socket: f('socket', ['int', 'int', 'int']),
-      bind: f('bind', ['int', 'void *', 'uint']),
-      connect: f('connect', ['int', 'void *', 'uint']),
-      close: f('close', ['int']),
-      setsockopt: f('setsockopt', ['int', 'int', 'int', 'void *', 'uint']),
-      recvmmsg: f('recvmmsg', ['int', 'void *', 'uint', 'int', 'void *']),
-      sendmmsg: f('sendmmsg', ['int', 'void *', 'uint', 'int']),
-    };
-    return loaded;
-  } catch {
-    return undefined;
-  }
-}
+export const MSG_DONTWAIT = 0x40;
+export const MSG_TRUNC = 0x20;
 
 /** Client of a datagram, from its sockaddr; the address is written out only when somebody asks. */
-class RawContext implements PacketContext {
+export class RawContext implements PacketContext {
   readonly proto = 'udp';
   readonly remotePort: number;
   readonly family: 4 | 6;
@@ -94,24 +59,21 @@ class RawContext implements PacketContext {
 }
 
 /** As `Site.respondInPlace`. */
-type Respond = (packet: Uint8Array, context: PacketContext) => number | Promise<Buffer>;
+export type Respond = (packet: Uint8Array, context: PacketContext) => number | Promise<Buffer>;
 /** Sends what cannot be sent in a batch. */
 type SendOne = (bytes: Buffer, port: number, address: string) => void;
 
-/** Memory and calls for taking and answering datagrams in batches; one per process is enough. */
-class Batch {
-  readonly #libc: Libc;
-  readonly #incoming: unknown;
-  readonly #outgoing: unknown;
-  readonly #receiveHeaders: DataView;
-  readonly #sendHeaders: DataView;
-  readonly #packets: Buffer;
-  readonly #names: Buffer;
-  readonly #answers: Buffer;
+/** Memory for taking and answering datagrams in batches: headers, addresses, packets and answers. */
+export class BatchMemory {
+  readonly incoming: unknown;
+  readonly outgoing: unknown;
+  readonly receiveHeaders: DataView;
+  readonly sendHeaders: DataView;
+  readonly packets: Buffer;
+  readonly names: Buffer;
+  readonly answers: Buffer;
 
-  constructor(c: Libc) {
-    this.#libc = c;
-    const { koffi } = c;
+  constructor({ koffi }: Libc) {
     const size = SLOTS * (HEADER + 16);
     const memory = (bytes: number): { pointer: unknown; base: bigint; view: ArrayBuffer } => {
       const pointer: unknown = koffi.alloc('uint8_t', bytes);
@@ -126,18 +88,18 @@ class Batch {
     const packets = memory(SLOTS * RECEIVE);
     const names = memory(SLOTS * NAME);
     const answers = memory(SLOTS * SEND);
-    this.#incoming = incoming.pointer;
-    this.#outgoing = outgoing.pointer;
-    this.#receiveHeaders = new DataView(incoming.view);
-    this.#sendHeaders = new DataView(outgoing.view);
-    this.#packets = Buffer.from(packets.view);
-    this.#names = Buffer.from(names.view);
-    this.#answers = Buffer.from(answers.view);
+    this.incoming = incoming.pointer;
+    this.outgoing = outgoing.pointer;
+    this.receiveHeaders = new DataView(incoming.view);
+    this.sendHeaders = new DataView(outgoing.view);
+    this.packets = Buffer.from(packets.view);
+    this.names = Buffer.from(names.view);
+    this.answers = Buffer.from(answers.view);
     // struct mmsghdr: name, name length, iovec, number of iovecs, control data (none), flags, bytes transferred.
     for (let i = 0; i < SLOTS; i++) {
       for (const [headers, base, data, length] of [
-        [this.#receiveHeaders, incoming.base, packets.base, RECEIVE],
-        [this.#sendHeaders, outgoing.base, answers.base, SEND],
+        [this.receiveHeaders, incoming.base, packets.base, RECEIVE],
+        [this.sendHeaders, outgoing.base, answers.base, SEND],
       ] as const) {
         const at = i * HEADER;
         const vector = SLOTS * HEADER + i * 16;
@@ -150,11 +112,21 @@ class Batch {
       }
     }
   }
+}
+
+/** Calls for taking and answering datagrams in batches; one per process is enough. */
+class Batch extends BatchMemory {
+  readonly #libc: Libc;
+
+  constructor(c: Libc) {
+    super(c);
+    this.#libc = c;
+  }
 
   /** Answers everything that waits on the descriptor now. */
   drain(fd: number, respond: Respond, sendOne: SendOne): void {
     for (let round = 0; round < ROUNDS; round++) {
-      const count = this.#libc.recvmmsg(fd, this.#incoming, SLOTS, MSG_DONTWAIT, null);
+      const count = this.#libc.recvmmsg(fd, this.incoming, SLOTS, MSG_DONTWAIT, null);
       if (count <= 0) return;
       this.#answer(fd, count, respond, sendOne);
       if (count < SLOTS) return;
@@ -162,9 +134,9 @@ class Batch {
   }
 
   #answer(fd: number, count: number, respond: Respond, sendOne: SendOne): void {
-    const headers = this.#receiveHeaders;
-    const out = this.#sendHeaders;
-    const names = this.#names;
+    const headers = this.receiveHeaders;
+    const out = this.sendHeaders;
+    const names = this.names;
     let ready = 0;
     for (let i = 0; i < count; i++) {
       const at = i * HEADER;
@@ -177,7 +149,7 @@ class Batch {
       if (truncated || port === 0) continue;
       const context = new RawContext(names, from);
       const start = i * RECEIVE;
-      const answer = respond(this.#packets.subarray(start, start + length), context);
+      const answer = respond(this.packets.subarray(start, start + length), context);
       if (answer === 0) continue;
       if (typeof answer !== 'number') {
         void answer.then((bytes) => sendOne(bytes, port, context.remoteAddress));
@@ -188,7 +160,7 @@ class Batch {
         continue;
       }
       // Answers are gathered at the front; the name stays where the query's sender was written.
-      replyBytes.copy(this.#answers, ready * SEND, 0, answer);
+      replyBytes.copy(this.answers, ready * SEND, 0, answer);
       const to = ready * HEADER;
       out.setUint32(to + 8, nameLength, true);
       out.setUint32(SLOTS * HEADER + ready * 16 + 8, answer, true);
@@ -196,18 +168,28 @@ class Batch {
       ready += 1;
     }
     if (ready === 0) return;
-    const sent = Math.max(0, this.#libc.sendmmsg(fd, this.#outgoing, ready, MSG_DONTWAIT));
+    const sent = Math.max(0, this.#libc.sendmmsg(fd, this.outgoing, ready, MSG_DONTWAIT));
     // A full socket buffer: the rest goes the way that waits.
     for (let i = sent; i < ready; i++) {
       const context = new RawContext(names, i * NAME);
       const length = out.getUint32(SLOTS * HEADER + i * 16 + 8, true);
       sendOne(
-        Buffer.from(this.#answers.subarray(i * SEND, i * SEND + length)),
+        Buffer.from(this.answers.subarray(i * SEND, i * SEND + length)),
         context.remotePort,
         context.remoteAddress,
       );
     }
   }
+}
+
+/** An address as the system takes it. */
+export function socketName(address: Uint8Array, port: number): Buffer {
+  const v6 = address.length === 16;
+  const name = Buffer.alloc(v6 ? 28 : 16);
+  name.writeUInt16LE(v6 ? AF_INET6 : AF_INET, 0);
+  name.writeUInt16BE(port, 2);
+  name.set(address, v6 ? 8 : 4);
+  return name;
 }
 
 let batch: Batch | undefined;
@@ -226,18 +208,19 @@ export interface BatchSocket {
 /**
  * Opens a UDP socket for batches; hand its descriptor to a dgram socket, which then owns it. Undefined where that is
  * not possible or the address cannot be bound: dgram then tries by itself and reports why. `share`: others of the same user
- * may be bound there too (SO_REUSEPORT).
+ * may be bound there too (SO_REUSEPORT). `waitMs`: calls on it wait for so long, unless told otherwise.
  */
 export function openBatchSocket(
   address: Uint8Array,
   port: number,
   receiveBuffer: number,
   share = false,
+  waitMs = 0,
 ): BatchSocket | undefined {
   const c = libc();
   if (c === undefined) return undefined;
   const v6 = address.length === 16;
-  const fd = c.socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_FLAGS, 0);
+  const fd = c.socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | (waitMs > 0 ? 0 : SOCK_NONBLOCK), 0);
   if (fd < 0) return undefined;
   const option = (level: number, name: number, value: number): void => {
     const bytes = Buffer.alloc(4);
@@ -247,10 +230,12 @@ export function openBatchSocket(
   if (v6) option(IPPROTO_IPV6, IPV6_V6ONLY, 1);
   option(SOL_SOCKET, SO_RCVBUF, receiveBuffer);
   if (share) option(SOL_SOCKET, SO_REUSEPORT, 1);
-  const name = Buffer.alloc(v6 ? 28 : 16);
-  name.writeUInt16LE(v6 ? AF_INET6 : AF_INET, 0);
-  name.writeUInt16BE(port, 2);
-  name.set(address, v6 ? 8 : 4);
+  if (waitMs > 0) {
+    const time = Buffer.alloc(16);
+    time.writeBigInt64LE(BigInt(waitMs) * 1000n, 8);
+    for (const limit of [SO_RCVTIMEO, SO_SNDTIMEO]) c.setsockopt(fd, SOL_SOCKET, limit, time, 16);
+  }
+  const name = socketName(address, port);
   if (c.bind(fd, name, name.length) !== 0) {
     c.close(fd);
     return undefined;

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
+import { isAbsolute, join } from 'node:path';
 import { networkInterfaces } from 'node:os';
 import { parseIp } from '@weft/net';
 import { directivesOf } from '../corefile/directive.ts';
 import { CorefileError, inPlugin, type Position, parsingError } from '../corefile/error.ts';
 import type { ServerBlock } from '../corefile/parser.ts';
-import { type Address, addressesFromKey, formatAddress } from '../corefile/zones.ts';
+import { type Address, addressesFromKey, formatAddress, type Transport } from '../corefile/zones.ts';
 import { ORDER, PLUGINS } from '../plugins/index.ts';
 import { UNSERVED } from '../plugins/unserved.ts';
 import { CLASS, nameKey, labelOffsets, type Query } from '../wire/index.ts';
@@ -12,14 +13,22 @@ import { bareReply, chain, type Handler, type Outcome, type Serve } from './hand
 import type { Block, ConfigurationState, Runtime, SetupContext } from './plugin.ts';
 import { INTERNAL, Request } from './request.ts';
 import { planQuick } from './quick.ts';
-import { type Observer, Site } from './site.ts';
+import type { ListenSettings } from './settings.ts';
+import { Places } from './places.ts';
+import { Site } from './site.ts';
 
 /** Where to listen and what to serve there. */
 export interface Listening {
+  readonly transport: Transport;
   /** Empty for all addresses. */
   readonly host: string;
   readonly port: number;
   readonly site: Site;
+}
+
+/** Name of a place to listen at, the same in every configuration. */
+export function siteKey({ transport, host, port }: Pick<Listening, 'transport' | 'host' | 'port'>): string {
+  return `${transport}://${host} ${port}`;
 }
 
 interface Hooks {
@@ -32,6 +41,7 @@ interface Hooks {
 /** Blocks of these classes take CHAOS queries. */
 const CHAOS = new Set(['chaos', 'forward', 'proxy']);
 const MAX_DEPTH = 8;
+const SERVED: ReadonlySet<Transport> = new Set(['dns', 'tls', 'https']);
 
 /** Everything that one reading of a Corefile asks for, set up but not started. */
 export class Configuration {
@@ -43,7 +53,7 @@ export class Configuration {
   readonly #hooks: Hooks = { start: [], listening: [], stop: [], shutdown: [] };
   readonly #stop = new AbortController();
   /** Host and port of a site as opened; the port matters when the Corefile says 0. */
-  #opened: (host: string, port: number) => { host: string; port: number } | undefined = () => undefined;
+  #opened: (listening: Listening) => { host: string; port: number } | undefined = () => undefined;
 
   constructor(hash: string) {
     this.hash = hash;
@@ -54,8 +64,12 @@ export class Configuration {
   }
 
   get ready(): boolean {
-    for (const ready of this.state.readiness.values()) if (!ready()) return false;
-    return true;
+    return this.unready.length === 0;
+  }
+
+  /** Plugins that cannot answer yet. */
+  get unready(): string[] {
+    return [...this.state.readiness].filter(([, ready]) => !ready()).map(([name]) => name);
   }
 
   /** Runs what must run before the first answer. */
@@ -64,13 +78,13 @@ export class Configuration {
   }
 
   /** Tells the plugins that queries can arrive, and where. */
-  listening(opened: (host: string, port: number) => { host: string; port: number } | undefined): void {
+  listening(opened: (listening: Listening) => { host: string; port: number } | undefined): void {
     this.#opened = opened;
     for (const listening of this.#hooks.listening) listening();
   }
 
-  opened(host: string, port: number): { host: string; port: number } | undefined {
-    return this.#opened(host, port);
+  opened(listening: Listening): { host: string; port: number } | undefined {
+    return this.#opened(listening);
   }
 
   /** Prepares the end while queries are still answered. */
@@ -108,40 +122,84 @@ export function configure(blocks: readonly ServerBlock[], options: ConfigureOpti
   const configuration = new Configuration(hashBlocks(blocks));
   const parsed = blocks.map((block): Block => {
     const addresses = block.keys.flatMap((key) => addressesFromKey(key, options.defaultPort));
-    const unsupported = addresses.findIndex(({ transport }) => transport !== 'dns');
-    const at = block.keys[Math.max(0, unsupported)] as Position;
-    if (unsupported >= 0) {
-      const address = addresses[unsupported] as Address;
-      throw new CorefileError(at, `cannot serve ${formatAddress(address)}: only dns:// is served`, 'use a plain zone');
+    const at = block.keys[0] as Position;
+    const unserved = addresses.find(({ transport }) => !SERVED.has(transport));
+    if (unserved !== undefined) {
+      throw new CorefileError(
+        at,
+        `cannot serve ${formatAddress(unserved)}: dns://, tls:// and https:// are served`,
+        'use one of these',
+      );
     }
     return { zones: addresses.map(({ zone }) => zone), addresses, position: { file: at.file, line: at.line } };
   });
-  const defined = new Set<string>();
-  for (const block of parsed) {
-    for (const address of block.addresses) {
-      const text = formatAddress(address);
-      if (defined.has(text)) {
-        throw new CorefileError(block.position, `cannot serve ${text} - it is already defined`, 'name the zone once');
-      }
-      defined.add(text);
-    }
-  }
-  blocks.forEach((block, i) => setUpBlock(block, parsed[i] as Block, parsed, configuration, options));
+  const places = new Places();
+  blocks.forEach((source, i) => {
+    const block = parsed[i] as Block;
+    setUpBlock({ source, block, blocks: parsed, configuration, options, places });
+  });
   return configuration;
 }
 
-function setUpBlock(
-  source: ServerBlock,
-  block: Block,
-  blocks: readonly Block[],
-  configuration: Configuration,
-  options: ConfigureOptions,
-): void {
+/** A block that is being set up, and what its plugins have said so far. */
+interface Draft {
+  readonly source: ServerBlock;
+  readonly block: Block;
+  readonly blocks: readonly Block[];
+  readonly configuration: Configuration;
+  readonly options: ConfigureOptions;
+  readonly places: Places;
+}
+
+function setUpBlock(draft: Draft): void {
+  const { block, configuration, options } = draft;
+  const said: Said = { names: [], listen: {}, root: '', hosts: options.hosts ?? [''] };
+  const handlers = setUpPlugins(draft, said);
+  handlers.forEach((handler, i) => handler.linked?.(handlers.slice(i + 1)));
+  configuration.handlers.push(...handlers);
+  const serve: Serve | undefined = handlers.length === 0 ? undefined : chain(handlers);
+  const view = handlers.find((handler) => handler.filter !== undefined)?.filter;
+  const collect = handlers.find((handler) => handler.collect !== undefined)?.collect;
+  for (const host of said.hosts) {
+    for (const address of block.addresses) {
+      draft.places.take(address, host, view !== undefined, block.position);
+      const { site } = siteAt(configuration, options.runtime, host, address);
+      Object.assign(site.settings, said.listen);
+      const server = `${address.transport}://${host.includes(':') ? `[${host}]` : host}:${address.port}`;
+      const at = { server, zone: address.zone, view: view?.name ?? '' };
+      const observers = handlers.flatMap((handler) => handler.observer?.(at) ?? []);
+      site.add(address.zone, {
+        serve,
+        at,
+        handlers,
+        observers,
+        quick: planQuick(handlers),
+        view,
+        collect,
+        next: undefined,
+      });
+      if (said.names.some((name) => CHAOS.has(name))) site.chaos = true;
+      const counting = handlers.find(({ name }) => name === 'prometheus');
+      site.dropped ??= counting?.observer?.({ server, zone: 'dropped', view: '' });
+    }
+  }
+  const { transport } = block.addresses[0] ?? {};
+  if (transport !== undefined && transport !== 'dns' && said.listen.tls === undefined)
+    options.warn(block.position, `${transport}:// without the plugin tls is served in the clear`);
+}
+
+/** What the plugins of a block have said about the block itself. */
+interface Said {
+  readonly names: string[];
+  readonly listen: ListenSettings;
+  root: string;
+  hosts: readonly string[];
+}
+
+function setUpPlugins(draft: Draft, said: Said): Handler[] {
   const handlers: Handler[] = [];
-  const names: string[] = [];
-  let hosts: readonly string[] = options.hosts ?? [''];
   for (const name of ORDER) {
-    const words = source.directives.get(name);
+    const words = draft.source.directives.get(name);
     const first = words?.[0];
     if (words === undefined || first === undefined) continue;
     const plugin = PLUGINS.get(name);
@@ -152,7 +210,7 @@ function setUpBlock(
         `remove '${name}': it is a plugin of CoreDNS that Weft does not have`,
       );
     }
-    names.push(name);
+    said.names.push(name);
     try {
       const directives = directivesOf(words);
       if (plugin.once && directives.length > 1) {
@@ -161,50 +219,30 @@ function setUpBlock(
           'this plugin can only be used once per Server Block',
         );
       }
-      const context = contextFor(name, block, blocks, configuration, options, names, (list) => {
-        hosts = list;
-      });
-      const handler = plugin.setup(directives, context);
-      if (handler !== undefined) handlers.push(handler);
+      handlers.push(...[plugin.setup(directives, contextFor(name, draft, said)) ?? []].flat());
     } catch (error) {
       throw inPlugin(name, first, error);
     }
   }
-  handlers.forEach((handler, i) => handler.linked?.(handlers.slice(i + 1)));
-  configuration.handlers.push(...handlers);
-  const serve: Serve | undefined = handlers.length === 0 ? undefined : chain(handlers);
-  const observers = handlers.filter((handler): handler is Handler & Observer => 'finished' in handler);
-  for (const host of hosts) {
-    for (const address of block.addresses) {
-      const site = siteAt(configuration, options.runtime, host, address.port);
-      site.zones.set(address.zone, { serve, observers, quick: planQuick(handlers) });
-      if (names.some((name) => CHAOS.has(name))) site.chaos = true;
-    }
-  }
+  return handlers;
 }
 
-function siteAt(configuration: Configuration, runtime: Runtime, host: string, port: number): Site {
-  const key = `${host} ${port}`;
+function siteAt(configuration: Configuration, runtime: Runtime, host: string, at: Address): Listening {
+  const { transport, port } = at;
+  const key = siteKey({ transport, host, port });
   let listening = configuration.sites.get(key);
   if (listening === undefined) {
     const panics = runtime.metrics
       .counter('coredns_panics_total', 'A metrics that counts the number of panics.')
       .cell();
-    listening = { host, port, site: new Site(runtime.log, panics) };
+    listening = { transport, host, port, site: new Site(runtime.log, panics) };
     configuration.sites.set(key, listening);
   }
-  return listening.site;
+  return listening;
 }
 
-function contextFor(
-  plugin: string,
-  block: Block,
-  blocks: readonly Block[],
-  configuration: Configuration,
-  options: ConfigureOptions,
-  names: readonly string[],
-  listenOn: (hosts: readonly string[]) => void,
-): SetupContext {
+function contextFor(plugin: string, draft: Draft, said: Said): SetupContext {
+  const { block, blocks, configuration, options } = draft;
   const { hooks } = configuration;
   const ownSites = (): Listening[] =>
     [...configuration.sites.values()].filter(({ site }) =>
@@ -215,19 +253,26 @@ function contextFor(
     blocks,
     runtime: options.runtime,
     configuration: configuration.state,
+    listen: said.listen,
+    path: (path) => (isAbsolute(path) || said.root === '' ? path : join(said.root, path)),
+    setRoot: (folder) => {
+      said.root = folder;
+    },
     warn: (position, message) => options.warn(position, `plugin/${plugin}: ${message}`),
     onStart: (start) => void hooks.start.push(start),
     onListening: (listening) => void hooks.listening.push(listening),
     onStop: (stop) => void hooks.stop.push(stop),
     onShutdown: (shutdown) => void hooks.shutdown.push(shutdown),
     readiness: (name, ready) => void configuration.state.readiness.set(name, ready),
-    listenOn,
-    pluginNames: () => names,
+    listenOn: (hosts) => {
+      said.hosts = hosts;
+    },
+    pluginNames: () => said.names,
     lookup: (name, type, request) => lookup(ownSites()[0]?.site, name, type, request),
     localAddresses: () => localAddresses(ownSites().map(({ host }) => host)),
     selfAddress: () => {
-      const own = ownSites()[0];
-      return own === undefined ? undefined : configuration.opened(own.host, own.port);
+      const own = ownSites().find(({ transport }) => transport === 'dns');
+      return own === undefined ? undefined : configuration.opened(own);
     },
   };
 }

@@ -1,6 +1,7 @@
 import { FLAG, type NameKey, type Query, RCODE, type ReplyContent, type Rr } from '../wire/index.ts';
 import type { Provenance } from '@weft/plan';
-import type { Request } from './request.ts';
+import type { Request, ServedAt } from './request.ts';
+import type { Observer } from './site.ts';
 
 /** An answer that a plugin gives. Immutable: plugins that change answers make a new one. */
 export interface Reply extends ReplyContent {
@@ -33,6 +34,62 @@ export interface NameSource {
   names(changed?: unknown): Iterable<Uint8Array>;
   /** Calls back at every change, with what `names` takes, once the new answers are there. Returns how to stop it. */
   onChange(listener: (changed: unknown) => void): () => void;
+}
+
+/** A name of which it is known whether it exists. */
+export interface KnownName {
+  /** Wire form. */
+  readonly name: Uint8Array;
+  readonly exists: boolean;
+  /** Every name right below is known too: one that is not does not exist. */
+  readonly closed: boolean;
+  /** A zone of the plugin begins here: denials of names below are its own. */
+  readonly apex?: boolean;
+}
+
+/** What has changed in the answers of a plugin. */
+export interface AnswerChange {
+  /** Answers that depend on these have; undefined for all answers. */
+  readonly scopes: readonly string[] | undefined;
+  /** Names that have come or gone; undefined when all of them are to be asked for again. */
+  readonly names: Iterable<KnownName> | undefined;
+}
+
+/** A plugin whose answers may be kept by others until it says that they have changed. */
+export interface AnswerSource {
+  /**
+   * What the answer to a query depends on. Undefined when the plugin hands it over to the next one; null when its answer must
+   * not be kept.
+   */
+  scopeOf(query: Query): string | null | undefined;
+  /** Names that exist, as far as the plugin can tell which do not. */
+  names(): Iterable<KnownName>;
+  /** Serial of the SOA records in its answers, which alone may change without a word. */
+  serial(): number;
+  /** Calls back once the new answers are there. Returns how to stop it. */
+  onChange(listener: (change: AnswerChange) => void): () => void;
+}
+
+/** An answer that a cache would give now. */
+interface KeptAnswer {
+  /** With the names that stand in the question left out, and TTLs that do not matter. */
+  readonly reply: Reply;
+  /** Seconds that it was good for at `storedAt`, which is in milliseconds since the epoch. */
+  readonly ttl: number;
+  readonly storedAt: number;
+  /** False when the TTL ages. */
+  readonly keepTtl: boolean;
+  readonly denial: boolean;
+  /** Names the answer among all of the cache. */
+  readonly key: string;
+}
+
+/** A cache whose answers may be given by others as long as they are fresh. */
+export interface AnswerCache {
+  /** The fresh answer to a query; `dnssec`: with the DO bit. Counts nothing. */
+  peek(query: Query, dnssec: boolean): KeptAnswer | undefined;
+  /** Calls back when the answer of a key is replaced or gone before its time. Returns how to stop it. */
+  onChange(listener: (key: string) => void): () => void;
 }
 
 /** Zones that a plugin has whole and `transfer` may hand over. */
@@ -68,6 +125,12 @@ export interface ExternalSource {
   ready(): boolean;
 }
 
+/** Which clients a block is for, and its name in the metrics. */
+export interface View {
+  readonly name: string;
+  accepts(request: Request): boolean;
+}
+
 /** One plugin of a server block at work. */
 export interface Handler {
   readonly name: string;
@@ -87,6 +150,12 @@ export interface Handler {
   readonly transparent?: true;
   /** Changes an answer on its way back and nothing else: what `serve` does after `next`. */
   adjust?(query: Query, reply: Reply): Reply;
+  /** True when `adjust` depends on the question alone, and does nothing else. */
+  readonly steady?: true;
+  /** True when all that `adjust` does is to bring addresses and mail exchangers into any other order, except in SRV answers. */
+  readonly spreads?: true;
+  readonly answers?: AnswerSource;
+  readonly cached?: AnswerCache;
   readonly source?: NameSource;
   readonly transfers?: TransferSource;
   readonly external?: ExternalSource;
@@ -94,12 +163,23 @@ export interface Handler {
   searchPath?(request: Request): readonly string[] | undefined;
   /** The API objects behind the answers to a name. */
   explain?(key: NameKey): readonly Provenance[];
+  /** Leaves queries that it does not accept to other blocks of the zone. */
+  readonly filter?: View;
+  /** Says what it knows about a query; asked before the chain. */
+  describe?(request: Request, say: (label: string, value: () => string) => void): void;
+  /** Gathers what the plugins of the block know, for those who ask by label. */
+  readonly collect?: (request: Request) => void;
+  /** Who is told about every finished query at an address. */
+  observer?(at: ServedAt): Observer;
   /** Tells the plugin which ones come after it, once, when the chain is made. */
   linked?(later: readonly Handler[]): void;
 }
 
 /** The end of a chain: nobody was responsible. */
 const endOfChain: Serve = () => ({ kind: 'failure', rcode: RCODE.REFUSED, by: '' });
+
+/** In the place of the next handler's outcome, for those who ask one handler alone. */
+export const PASSED: Failure = { kind: 'failure', rcode: NO_ANSWER, by: '' };
 
 /** Links handlers so that each can hand over to the one after it. */
 export function chain(handlers: readonly Handler[], end: Serve = endOfChain): Serve {

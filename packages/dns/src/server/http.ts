@@ -8,7 +8,8 @@ export type HttpHandler = (request: IncomingMessage, response: ServerResponse) =
 export type ListenFd = (host: string, port: number, v6Only?: boolean) => number;
 
 interface Listener {
-  readonly paths: Map<string, HttpHandler>;
+  /** The oldest handler of a path is the one in force. */
+  readonly paths: Map<string, HttpHandler[]>;
   server: Server | undefined;
   starting: Promise<void> | undefined;
 }
@@ -23,7 +24,7 @@ export function splitHttpAddress(text: string): { host: string; port: number } |
 
 /**
  * HTTP endpoints of plugins, shared by address. A configuration that takes over after a reload registers its paths
- * before the old one lets go, so the port stays open.
+ * before the old one lets go, so the port stays open; until then the old one answers, also when the new one comes to nothing.
  */
 export class HttpHub {
   readonly #listeners = new Map<string, Listener>();
@@ -42,7 +43,7 @@ export class HttpHub {
       this.#listeners.set(address, listener);
     }
     const own = listener;
-    own.paths.set(path, handler);
+    own.paths.set(path, [...(own.paths.get(path) ?? []), handler]);
     own.starting ??= this.#listen(address, own);
     try {
       await own.starting;
@@ -51,7 +52,9 @@ export class HttpHub {
       throw error;
     }
     return async () => {
-      if (own.paths.get(path) === handler) own.paths.delete(path);
+      const left = (own.paths.get(path) ?? []).filter((other) => other !== handler);
+      if (left.length > 0) own.paths.set(path, left);
+      else own.paths.delete(path);
       if (own.paths.size > 0 || this.#listeners.get(address) !== own) return;
       this.#listeners.delete(address);
       await close(own.server);
@@ -84,7 +87,7 @@ export class HttpHub {
     const { createServer } = await import('node:http');
     const server = createServer((request, response) => {
       const path = (request.url ?? '/').split('?')[0] as string;
-      const handler = listener.paths.get(path);
+      const handler = listener.paths.get(path)?.[0];
       if (handler !== undefined) handler(request, response);
       else response.writeHead(404, { 'content-type': 'text/plain; charset=utf-8' }).end('404 page not found\n');
     });

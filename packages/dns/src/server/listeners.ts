@@ -3,17 +3,18 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { parseIp } from '@weft/net';
 import { type Logger, WeftError } from '@weft/plan';
+import type { Fast, WorkerGroup } from '../fast/fast.ts';
+import type { FastPath } from '../fast/fast-path.ts';
+import { MISS } from '../fast/reader.ts';
+import { copyReply, replyBytes } from '../wire/index.ts';
 import { openBatchSocket } from './batch.ts';
 import type { ListenFd } from './http.ts';
 import { type PacketContext, packetContext } from './request.ts';
+import { DEFAULTS } from './settings.ts';
 import type { Site } from './site.ts';
+import { serveStream } from './stream.ts';
 
 const RECEIVE_BUFFER = 4 * 1024 * 1024;
-/** A connection without a query for so long is closed. */
-const IDLE_MS = 10_000;
-/** A client that does not read gets no more answers computed than fit in here. */
-const MAX_UNREAD = 256 * 1024;
-const MAX_IN_FLIGHT = 128;
 const MAX_CONNECTIONS = 4096;
 /** A packet that was on its way to a socket when the socket left has arrived after so long. */
 const LEAVE_MS = 20;
@@ -21,9 +22,50 @@ const LEAVE_MS = 20;
 /** Families that the machine may lack although the wildcard address asks for them. */
 const ABSENT = new Set(['EAFNOSUPPORT', 'EADDRNOTAVAIL']);
 
-/** UDP and TCP on one address; what they serve can be exchanged while they run. */
-export class Listener {
+/** Is this the error of opening a socket of a family that the machine lacks? */
+export function isAbsent(error: unknown): boolean {
+  return ABSENT.has((error as NodeJS.ErrnoException).code ?? '');
+}
+
+export function reachable(host: string, port: number): { host: string; port: number } {
+  return { host: host === '' || host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host, port };
+}
+
+export function listenError(host: string, port: number, error: unknown): WeftError {
+  return new WeftError({
+    code: 'DNS_LISTEN',
+    message: `cannot listen on ${host.includes(':') ? `[${host}]` : host}:${port}: ${(error as Error).message}`,
+    hint: 'another DNS server may run here; choose another port or address in the Corefile',
+    cause: error,
+  });
+}
+
+/** Sockets at one address that serve a site; what they serve can be exchanged while they run. */
+export interface AddressListener {
   site: Site;
+  readonly host: string;
+  /** The port in use; known once opened when 0 was asked for. */
+  readonly port: number;
+  /** Host and port to reach this listener from this machine. */
+  readonly reachable: { host: string; port: number };
+  /** @throws WeftError `DNS_LISTEN` when the address is taken. */
+  open(): Promise<void>;
+  /**
+   * Takes no more queries where others share the address, and answers those that were taken, for at most `limitMs`. Then
+   * `close` loses none.
+   */
+  drain(limitMs: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What answers UDP without the chain: for the server, and for one address of it. */
+export interface ListenerFast {
+  readonly fast: Fast;
+  readonly path: FastPath;
+}
+
+/** UDP and TCP on one address. */
+export class Listener implements AddressListener {
   readonly host: string;
   readonly #log: Logger;
   readonly #udp: UdpSocket[] = [];
@@ -35,33 +77,53 @@ export class Listener {
   readonly #shared: { readonly leave: () => void; readonly read: () => void }[] = [];
   /** Queries whose answers are waited for. */
   readonly #waiting = new Set<Promise<unknown>>();
+  readonly #fast: ListenerFast | undefined;
+  /** Sockets that workers read. */
+  readonly #groups: WorkerGroup[] = [];
   #port: number;
+  #site: Site;
 
   /**
    * `dgramOnly` keeps to Node's own socket calls. `listenFd` opens TCP sockets that others may share; then UDP sockets are
-   * shared too.
+   * shared too. `fast` answers UDP without the chain where it can.
    */
-  constructor(host: string, port: number, site: Site, log: Logger, dgramOnly = false, listenFd?: ListenFd) {
+  constructor(
+    host: string,
+    port: number,
+    site: Site,
+    log: Logger,
+    dgramOnly = false,
+    listenFd?: ListenFd,
+    fast?: ListenerFast,
+  ) {
+    this.#fast = fast;
     this.host = host;
     this.#dgramOnly = dgramOnly;
     this.#listenFd = listenFd;
     this.#port = port;
-    this.site = site;
+    this.#site = site;
+    fast?.path.follow(site);
     this.#log = log;
   }
 
-  /** The port in use; known once opened when 0 was asked for. */
+  get site(): Site {
+    return this.#site;
+  }
+
+  set site(site: Site) {
+    if (site === this.#site) return;
+    this.#site = site;
+    this.#fast?.path.follow(site);
+  }
+
   get port(): number {
     return this.#port;
   }
 
-  /** Host and port to reach this listener from this machine. */
   get reachable(): { host: string; port: number } {
-    const host = this.host === '' || this.host === '0.0.0.0' ? '127.0.0.1' : this.host === '::' ? '::1' : this.host;
-    return { host, port: this.#port };
+    return reachable(this.host, this.#port);
   }
 
-  /** @throws WeftError `DNS_LISTEN` when the address is taken. */
   async open(): Promise<void> {
     const asked = this.#port;
     // A free UDP port may be taken for TCP: another one is asked for.
@@ -75,22 +137,13 @@ export class Listener {
       } catch (error) {
         await this.close();
         this.#port = asked;
+        this.#fast?.path.follow(this.#site);
         if (asked === 0 && attempt < 5) continue;
-        const text = `${this.host.includes(':') ? `[${this.host}]` : this.host}:${asked}`;
-        throw new WeftError({
-          code: 'DNS_LISTEN',
-          message: `cannot listen on ${text}: ${(error as Error).message}`,
-          hint: 'another DNS server may run here; choose another port or address in the Corefile',
-          cause: error,
-        });
+        throw listenError(this.host, asked, error);
       }
     }
   }
 
-  /**
-   * Takes no more queries where others share the address, and answers those that were taken, for at most `limitMs`. Then
-   * `close` loses none.
-   */
   async drain(limitMs: number): Promise<void> {
     const shared = this.#shared.splice(0);
     for (const { leave } of shared) leave();
@@ -116,24 +169,60 @@ export class Listener {
   async close(): Promise<void> {
     this.#shared.splice(0);
     const closing = [
+      ...this.#groups.splice(0).map((group) => group.close()),
       ...this.#udp.splice(0).map((socket) => new Promise<void>((resolve) => socket.close(() => resolve()))),
       ...this.#tcp.splice(0).map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
     ];
     for (const connection of this.#connections) connection.destroy();
     await Promise.all(closing);
+    this.#fast?.path.close();
   }
 
   async #openOne(host: string, mayLack: boolean): Promise<void> {
     try {
-      await this.#openUdp(host);
+      const sockets = this.site.settings.sockets ?? DEFAULTS.sockets;
+      if (await this.#openWorkers(host)) return await this.#openTcp(host);
+      for (let i = 0; i < sockets; i++) {
+        if (!(await this.#openUdp(host, sockets > 1)) && sockets > 1) {
+          this.#log.warn('plugin/multisocket: this machine lets only one socket listen at an address');
+          break;
+        }
+      }
       await this.#openTcp(host);
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (!mayLack || code === undefined || !ABSENT.has(code)) throw error;
+      if (!mayLack || !isAbsent(error)) throw error;
     }
   }
 
-  async #openUdp(host: string): Promise<void> {
+  /** Opens UDP sockets that workers read; false where there are none. */
+  async #openWorkers(host: string): Promise<boolean> {
+    if (this.#fast === undefined || this.#dgramOnly) return false;
+    const { fast, path } = this.#fast;
+    const group = await fast.open(host, this.#port, path, {
+      count: this.site.settings.sockets,
+      share: this.#listenFd !== undefined,
+      receiveBuffer: RECEIVE_BUFFER,
+      respond: this.#chain,
+    });
+    if (group === undefined) return false;
+    this.#groups.push(group);
+    this.#port = group.port;
+    if (this.#listenFd !== undefined) this.#shared.push(group);
+    return true;
+  }
+
+  readonly #respond = (packet: Uint8Array, context: PacketContext): number | Promise<Buffer> => {
+    const size = this.#fast?.path.respond(packet, context.family === 6, replyBytes) ?? MISS;
+    return size === MISS ? this.#chain(packet, context) : Math.max(0, size);
+  };
+
+  readonly #chain = (packet: Uint8Array, context: PacketContext): number | Promise<Buffer> => {
+    const answer = this.#fast?.path.chain(packet, context) ?? this.site.respondInPlace(packet, context);
+    return typeof answer === 'number' ? answer : this.#wait(answer);
+  };
+
+  /** Tells whether others can be opened beside this one. */
+  async #openUdp(host: string, several: boolean): Promise<boolean> {
     const family = host.includes(':') ? 6 : 4;
     const socket = createSocket({
       type: family === 6 ? 'udp6' : 'udp4',
@@ -145,7 +234,7 @@ export class Listener {
     const batch =
       ip === undefined || this.#dgramOnly
         ? undefined
-        : openBatchSocket(ip.bytes, this.#port, RECEIVE_BUFFER, this.#listenFd !== undefined);
+        : openBatchSocket(ip.bytes, this.#port, RECEIVE_BUFFER, several || this.#listenFd !== undefined);
     await new Promise<void>((resolve, reject) => {
       socket.once('error', (error) => {
         socket.close();
@@ -163,29 +252,28 @@ export class Listener {
     } catch {
       // Less than we asked for is what the machine allows.
     }
-    const respond = (packet: Uint8Array, context: PacketContext): number | Promise<Buffer> => {
-      const answer = this.site.respondInPlace(packet, context);
-      return typeof answer === 'number' ? answer : this.#wait(answer);
-    };
     const send = (bytes: Buffer, port: number, address: string): void => this.#sendUdp(socket, bytes, port, address);
     if (batch !== undefined && this.#listenFd !== undefined)
-      this.#shared.push({ leave: () => batch.leave(), read: () => batch.drain(respond, send) });
+      this.#shared.push({ leave: () => batch.leave(), read: () => batch.drain(this.#respond, send) });
     socket.on('error', (error) => this.#log.warn(`udp socket on ${host}:${this.#port}: ${error.message}`));
     socket.on('message', (packet, from) => {
-      const answer = this.site.respond(packet, packetContext('udp', from.address, from.port));
-      if (answer instanceof Promise) {
-        void this.#wait(answer).then((bytes) => {
-          if (bytes !== undefined) send(bytes, from.port, from.address);
-        });
-      } else if (answer !== undefined) send(answer, from.port, from.address);
-      batch?.drain(respond, send);
+      const fast = this.#fast?.path.respond(packet, family === 6, replyBytes) ?? MISS;
+      if (fast > 0) send(copyReply(fast), from.port, from.address);
+      else if (fast === MISS) {
+        const answer = this.#chain(packet, packetContext('udp', from.address, from.port));
+        if (typeof answer !== 'number') void answer.then((bytes) => send(bytes, from.port, from.address));
+        else if (answer > 0) send(copyReply(answer), from.port, from.address);
+      }
+      batch?.drain(this.#respond, send);
     });
+    return batch !== undefined;
   }
 
   #sendUdp(socket: UdpSocket, bytes: Buffer, port: number, address: string): void {
-    // Port 0 is no place to send to, and a closed socket has nobody to tell.
-    if (port === 0 || !this.#udp.includes(socket)) return;
-    socket.send(bytes, 0, bytes.length, port, address, ignore);
+    // Port 0 is no place to send to, a closed socket has nobody to tell, and nothing is no answer.
+    if (port === 0 || bytes.length === 0 || !this.#udp.includes(socket)) return;
+    // Nobody is told when it fails, and so nothing needs to be kept to tell with.
+    socket.send(bytes, port, address);
   }
 
   async #openTcp(host: string): Promise<void> {
@@ -207,84 +295,9 @@ export class Listener {
     server.on('error', (error) => this.#log.warn(`tcp socket on ${host}:${this.#port}: ${error.message}`));
   }
 
-  /** Queries of one connection, answered in the order in which their answers are ready (RFC 7766 section 6.2.1.1). */
   #serveConnection(connection: Socket): void {
     this.#connections.add(connection);
-    let buffer: Buffer = Buffer.alloc(0);
-    let inFlight = 0;
-    let paused = false;
-    const send = (bytes: Buffer): void => {
-      if (connection.destroyed) return;
-      const length = Buffer.allocUnsafe(2);
-      length.writeUInt16BE(bytes.length);
-      connection.cork();
-      connection.write(length);
-      connection.write(bytes);
-      connection.uncork();
-    };
-    const context: PacketContext = {
-      ...packetContext('tcp', connection.remoteAddress ?? '', connection.remotePort ?? 0),
-      send: async (message) => {
-        send(message);
-        if (connection.writableLength > MAX_UNREAD) await drained(connection);
-        if (connection.destroyed) throw new Error('the client has left');
-      },
-    };
-    const busy = (): boolean => inFlight >= MAX_IN_FLIGHT || connection.writableLength > MAX_UNREAD;
-    const settled = (bytes: Buffer | undefined): void => {
-      inFlight -= 1;
-      if (bytes !== undefined) send(bytes);
-      resume();
-    };
-    const drain = (): void => {
-      let at = 0;
-      while (buffer.length - at >= 2) {
-        const length = buffer.readUInt16BE(at);
-        if (buffer.length - at - 2 < length) break;
-        if (busy()) {
-          paused = true;
-          connection.pause();
-          break;
-        }
-        const answer = this.site.respond(buffer.subarray(at + 2, at + 2 + length), context);
-        at += 2 + length;
-        if (answer instanceof Promise) {
-          inFlight += 1;
-          void answer.then(settled);
-        } else if (answer !== undefined) send(answer);
-      }
-      buffer = buffer.subarray(at);
-    };
-    const resume = (): void => {
-      if (!paused || busy()) return;
-      paused = false;
-      connection.resume();
-      drain();
-    };
-    connection.setTimeout(IDLE_MS, () => connection.destroy());
-    connection.on('data', (chunk: Buffer) => {
-      buffer = buffer.length === 0 ? chunk : Buffer.concat([buffer, chunk]);
-      drain();
-    });
-    connection.on('drain', resume);
-    connection.on('error', () => connection.destroy());
     connection.on('close', () => this.#connections.delete(connection));
+    serveStream(connection, () => this.site);
   }
-}
-
-/** Resolves when everything that was written has been taken, or can be no more. */
-function drained(connection: Socket): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      connection.off('drain', done);
-      connection.off('close', done);
-      resolve();
-    };
-    connection.on('drain', done);
-    connection.on('close', done);
-  });
-}
-
-function ignore(): void {
-  // A client that went away needs no answer.
 }

@@ -8,6 +8,8 @@ export interface HistogramCell {
   observe(value: number): void;
   /** Counts `count` observations of at most `value` that add up to `sum`. */
   observeMany(value: number, count: number, sum: number): void;
+  /** Adds counts per bucket, with one more for what is above the last bound, and the sum of what was counted. */
+  add(counts: ArrayLike<number>, sum: number): void;
 }
 
 function labelText(names: readonly string[], values: readonly string[]): string {
@@ -65,6 +67,15 @@ class Buckets implements HistogramCell {
     let i = 0;
     while (i < this.#bounds.length && value > (this.#bounds[i] as number)) i += 1;
     this.#counts[i] = (this.#counts[i] as number) + count;
+  }
+
+  add(counts: ArrayLike<number>, sum: number): void {
+    this.#sum += sum;
+    for (let i = 0; i < this.#counts.length; i++) {
+      const count = counts[i] ?? 0;
+      this.#counts[i] = (this.#counts[i] as number) + count;
+      this.#total += count;
+    }
   }
 
   render(name: string, key: string, out: string[]): void {

@@ -8,6 +8,7 @@ import type { Handler, Outcome } from './handler.ts';
 import type { HttpHub } from './http.ts';
 import type { DnsMetrics } from './metrics.ts';
 import type { Request } from './request.ts';
+import type { ListenSettings } from './settings.ts';
 
 /** What a `kubernetes` block says about reaching the API server. */
 export interface KubeAccess {
@@ -25,6 +26,8 @@ export type KubeFactory = (access: KubeAccess) => KubeSource | Promise<KubeSourc
 /** What lives as long as the server, through all reloads of its Corefile. */
 export interface Runtime {
   readonly log: Logger;
+  /** Version of the program, for metrics. */
+  readonly version: string;
   readonly metrics: DnsMetrics;
   /** Registry of the loop and the informers. */
   readonly loopMetrics: Metrics;
@@ -41,6 +44,8 @@ export interface Runtime {
   configHash(): string;
   /** SHA-512 of what the Corefile says now. Throws when it does not parse. */
   currentHash(): string;
+  /** Lets debug messages through, or no longer. */
+  setDebug(on: boolean): void;
   /** Stops the server because going on would do harm. */
   fatal(error: Error): void;
 }
@@ -77,6 +82,12 @@ export interface SetupContext {
   readonly blocks: readonly Block[];
   /** Things that all blocks of one configuration share, for example the list of readiness checks. */
   readonly configuration: ConfigurationState;
+  /** How the block's sockets are to behave; set-up writes into it. */
+  readonly listen: ListenSettings;
+  /** The path of a file that the Corefile names: relative ones are below what `root` says. */
+  readonly path: (path: string) => string;
+  /** Says where relative paths of the block start. */
+  setRoot(folder: string): void;
   readonly warn: (position: Position, message: string) => void;
   /** Runs before the server answers its first query with this configuration. */
   onStart(start: (signal: AbortSignal) => void | Promise<void>): void;
@@ -114,6 +125,9 @@ export interface Plugin {
   readonly once: boolean;
   /** Properties of the plugin's block, for documentation and lint. Undefined when it takes no block. */
   readonly options?: OptionSchema;
-  /** @throws CorefileError when the configuration is wrong. Undefined when the plugin takes no part in answering. */
-  setup(directives: readonly Directive[], context: SetupContext): Handler | undefined;
+  /**
+   * Several handlers stand one after the other in the chain; undefined when the plugin takes no part in answering.
+   * @throws CorefileError when the configuration is wrong.
+   */
+  setup(directives: readonly Directive[], context: SetupContext): Handler | readonly Handler[] | undefined;
 }

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import { EDNS_DO, keyToText, type Limits, nameToText, type Query } from '../wire/index.ts';
 
 export type Proto = 'udp' | 'tcp';
@@ -9,6 +10,10 @@ export interface PacketContext {
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly family: 4 | 6;
+  /** Where the packet arrived, on connections; UDP packets arrived where the site listens. */
+  readonly local?: { readonly address: string; readonly port: number };
+  /** Headers of the request, over HTTPS. */
+  readonly headers?: IncomingHttpHeaders;
   /**
    * Sends a message ahead of the answer, on connections only: zone transfers take many. Resolves when the client has read
    * enough to get more. Rejects when the client has left.
@@ -19,16 +24,49 @@ export interface PacketContext {
 /** Context of look-ups that the server makes for itself: a CNAME's target, a prefetch. */
 export const INTERNAL: PacketContext = { proto: 'tcp', remoteAddress: '127.0.0.1', remotePort: 0, family: 4 };
 
+/** Where a block is served, as the labels of metrics have it. */
+export interface ServedAt {
+  /** For example `dns://:53`. */
+  readonly server: string;
+  readonly zone: string;
+  readonly view: string;
+}
+
+const NOBODY: ServedAt = { server: '', zone: '', view: '' };
+const NOWHERE = { address: '', port: 0 };
+
 /** One query on its way through the chain of plugins. */
 export class Request {
   /** What is asked. Plugins that change how the answer is to be written (its size, its flags) put another one here. */
   query: Query;
   readonly context: PacketContext;
+  /** Where the site listens that got the query. */
+  bound: { readonly address: string; readonly port: number } = NOWHERE;
+  /** The block that the query went to, as the labels of metrics have it. */
+  served: ServedAt = NOBODY;
+  /** What plugins know about the query, by label, read when asked for; undefined without the plugin `metadata`. */
+  metadata: Map<string, () => string> | undefined;
   #name: string | undefined;
 
   constructor(query: Query, context: PacketContext) {
     this.query = query;
     this.context = context;
+  }
+
+  /** Where the query arrived: what the connection says, or where the site listens (`::` for all addresses). */
+  get local(): { readonly address: string; readonly port: number } {
+    return this.context.local ?? this.bound;
+  }
+
+  /** Size of the query as a message without compression, in bytes. */
+  get wireSize(): number {
+    const { qname, edns } = this.query;
+    return 12 + qname.length + 4 + (edns === undefined ? 0 : 11 + edns.options.length);
+  }
+
+  /** What a plugin says about the query under a label, as `forward/upstream`; empty when nobody says anything. */
+  label(label: string): string {
+    return this.metadata?.get(label)?.() ?? '';
   }
 
   /** The question's name in lower case with final dot. */

@@ -1,18 +1,29 @@
 import { readFileSync } from 'node:fs';
 import { listenTcp } from '@weft/kernel';
-import { Metrics, errorMessage, formatProvenance, type Logger, type Provenance, silentLogger } from '@weft/plan';
+import {
+  Metrics,
+  errorMessage,
+  formatProvenance,
+  type Logger,
+  type Provenance,
+  silentLogger,
+  WeftError,
+} from '@weft/plan';
 import { EMPTY_COREFILE } from '../corefile/default.ts';
 import { fileImports } from '../corefile/files.ts';
 import { parseCorefile, type ServerBlock } from '../corefile/parser.ts';
 import type { Position } from '../corefile/error.ts';
 import { isDirective } from '../plugins/index.ts';
 import { keyFromText } from '../wire/index.ts';
-import { Configuration, configure, hashBlocks } from './configuration.ts';
+import { Configuration, configure, hashBlocks, type Listening, siteKey } from './configuration.ts';
 import type { InKernel, InKernelOptions } from '../in-kernel/in-kernel.ts';
+import { Fast, type FastOptions } from '../fast/fast.ts';
+import { DebugLog } from './debug-log.ts';
 import { HttpHub, type ListenFd } from './http.ts';
 import { defaultKube } from './kube.ts';
-import { Listener } from './listeners.ts';
+import { type AddressListener, Listener } from './listeners.ts';
 import { DnsMetrics } from './metrics.ts';
+import { saveMemory } from './libc.ts';
 import type { Clock, KubeFactory, KubeSource, Runtime } from './plugin.ts';
 import { Shared } from './shared.ts';
 import type { Observer } from './site.ts';
@@ -28,6 +39,8 @@ export interface DnsOptions {
   readonly metrics?: Metrics;
   /** Variables that a Corefile may name. Default: those of the process. */
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Version of the program that runs the server, for metrics. */
+  readonly version?: string;
   /** Port of blocks that name none. Default 53. */
   readonly port?: number;
   /** Addresses for blocks without `bind`. Default: all. */
@@ -46,6 +59,8 @@ export interface DnsOptions {
   readonly inKernel?: InKernelOptions;
   /** Take and answer UDP packets one by one with Node's own calls, although batches would be possible. */
   readonly dgramOnly?: boolean;
+  /** Worker threads for UDP, and answers without the plugins where these allow it. False leaves all to the plugins. */
+  readonly fast?: FastOptions | false;
   /** Stops the server, without the wait of `lameduck`. */
   readonly signal?: AbortSignal;
   readonly clock?: Clock;
@@ -55,24 +70,30 @@ export interface DnsOptions {
 
 /** Where a server answers. */
 export interface DnsAddress {
+  /** `dns`, `tls` or `https`. */
+  readonly transport: string;
   /** Empty for all addresses. */
   readonly host: string;
   readonly port: number;
 }
+
+/** A configuration that takes over is given so long to know what it has to. */
+const READY_MS = 30_000;
+const LOOK_MS = 20;
 
 /** Forwarded queries are answered, or given up, within this time (CoreDNS's deadline). */
 const DRAIN_MS = 5000;
 
 interface Current {
   readonly configuration: Configuration;
-  readonly listeners: Map<string, Listener>;
+  readonly listeners: Map<string, AddressListener>;
 }
 
 /** A running DNS server. */
 export class DnsServer {
   readonly metrics = new DnsMetrics();
   readonly #options: DnsOptions;
-  readonly #log: Logger;
+  readonly #log: DebugLog;
   readonly #http: HttpHub;
   readonly #listenFd: ListenFd | undefined;
   readonly #runtime: Runtime;
@@ -82,11 +103,12 @@ export class DnsServer {
   #fatal: Error | undefined;
   readonly #watchers = new Set<Observer>();
   #inKernel: InKernel | undefined;
+  readonly #fast: Fast | undefined;
   readonly #onAbort = (): void => void this.close({ lameduck: false });
 
   constructor(options: DnsOptions) {
     this.#options = options;
-    this.#log = options.log ?? silentLogger;
+    this.#log = new DebugLog(options.log ?? silentLogger);
     this.#listenFd =
       options.share === true
         ? (host, port, v6Only = false) => listenTcp(host, port, undefined, { share: true, v6Only })
@@ -94,25 +116,48 @@ export class DnsServer {
     this.#http = new HttpHub(this.#listenFd);
     const { kube } = options;
     const factory: KubeFactory = kube === undefined ? defaultKube : typeof kube === 'function' ? kube : () => kube;
+    const clock = options.clock ?? { now: () => Date.now() };
+    // Workers have no clock but the machine's.
+    const fast = options.clock === undefined || options.fast === false ? options.fast : { workers: 0 };
+    this.#fast = fast === false ? undefined : new Fast(fast ?? {}, this.metrics, clock, this.#log);
     this.#runtime = {
       log: this.#log,
+      version: options.version ?? '0.0.0-dev',
       metrics: this.metrics,
       loopMetrics: options.metrics ?? new Metrics(),
       http: this.#http,
       kube: factory,
-      clock: options.clock ?? { now: () => Date.now() },
+      clock,
       shared: new Shared(),
       corefile: options.corefile !== undefined && 'path' in options.corefile ? options.corefile.path : undefined,
       reload: () => this.reload(),
       configHash: () => this.#current.configuration.hash,
       currentHash: () => hashBlocks(this.#parse()),
+      setDebug: (on) => {
+        this.#log.debugging = on;
+      },
       fatal: (error) => this.#die(error),
     };
   }
 
   /** Where the server answers, with the ports it got. */
   get addresses(): DnsAddress[] {
-    return [...this.#current.listeners.values()].map(({ host, port }) => ({ host, port }));
+    return [...this.#current.listeners].map(([key, { host, port }]) => ({
+      transport: key.slice(0, key.indexOf(':')),
+      host,
+      port,
+    }));
+  }
+
+  /** Zones as CoreDNS lists them at its start: `example.org.:53`, `tls://.:853 on 10.0.0.1`. */
+  get zones(): string[] {
+    return [...this.#current.configuration.sites.values()].flatMap(({ transport, host, port, site }) =>
+      [...site.zones.names()]
+        .map(
+          (zone) => `${transport === 'dns' ? '' : `${transport}://`}${zone}:${port}${host === '' ? '' : ` on ${host}`}`,
+        )
+        .sort(),
+    );
   }
 
   /** True when every plugin that has to load something has loaded it. */
@@ -149,17 +194,26 @@ export class DnsServer {
   /** Lets an observer see every finished query, until the returned function is called. */
   watch(observer: Observer): () => void {
     this.#watchers.add(observer);
-    this.#inKernel?.pause(true);
+    this.#pause();
     return () => {
       this.#watchers.delete(observer);
-      this.#inKernel?.pause(this.#watchers.size > 0);
+      this.#pause();
     };
+  }
+
+  /** Only the chain shows queries to those who watch. */
+  #pause(): void {
+    const paused = this.#watchers.size > 0;
+    this.#inKernel?.pause(paused);
+    this.#fast?.pause(paused);
   }
 
   async start(): Promise<void> {
     const { signal } = this.#options;
     signal?.throwIfAborted();
+    saveMemory();
     await this.#switchTo(this.#configure());
+    saveMemory();
     await this.#openInKernel();
     if (this.#options.inspect !== undefined) {
       await serveInspector(this.#http, this.#options.inspect, {
@@ -173,7 +227,7 @@ export class DnsServer {
 
   async #openInKernel(): Promise<void> {
     const { inKernel } = this.#options;
-    const port = this.addresses[0]?.port;
+    const port = this.addresses.find(({ transport }) => transport === 'dns')?.port;
     if (inKernel === undefined || port === undefined) return;
     // Loaded only here: a server without it needs no rights and no FFI.
     const { InKernel } = await import('../in-kernel/in-kernel.ts');
@@ -184,7 +238,8 @@ export class DnsServer {
 
   #followInKernel(): void {
     const { listeners, configuration } = this.#current;
-    const site = listeners.values().next().value?.site;
+    const first = [...listeners].find(([key]) => key.startsWith('dns:'));
+    const site = first?.[1].site;
     if (site === undefined) return;
     const sources = configuration.handlers.flatMap((handler) => handler.source ?? []);
     this.#inKernel?.follow(site, sources);
@@ -255,15 +310,16 @@ export class DnsServer {
   /** Starts a configuration beside the one in force, hands the sockets over, and stops the old one. */
   async #switchTo(next: Configuration): Promise<void> {
     const before = this.#current;
-    const fresh: Listener[] = [];
-    const listeners = new Map<string, Listener>();
+    const fresh: AddressListener[] = [];
+    const listeners = new Map<string, AddressListener>();
     try {
       await next.start();
-      for (const [key, { host, port, site }] of next.sites) {
-        site.watchers = this.#watchers;
+      if (before.listeners.size > 0 && before.configuration.ready) await this.#becomeReady(next);
+      for (const [key, listening] of next.sites) {
+        listening.site.watchers = this.#watchers;
         let listener = before.listeners.get(key);
         if (listener === undefined) {
-          listener = new Listener(host, port, site, this.#log, this.#options.dgramOnly, this.#listenFd);
+          listener = await this.#listenerFor(listening);
           fresh.push(listener);
           await listener.open();
         }
@@ -274,12 +330,43 @@ export class DnsServer {
       await next.stop();
       throw error;
     }
-    for (const [key, { site }] of next.sites) (listeners.get(key) as Listener).site = site;
+    for (const [key, { site, host }] of next.sites) {
+      const listener = listeners.get(key) as AddressListener;
+      site.bound = { address: host === '' ? '::' : host, port: listener.port };
+      listener.site = site;
+    }
     this.#current = { configuration: next, listeners };
     this.#followInKernel();
     for (const [key, listener] of before.listeners) if (!listeners.has(key)) await listener.close();
     await before.configuration.stop();
-    next.listening((host, port) => listeners.get(`${host} ${port}`)?.reachable);
+    next.listening((asked) => listeners.get(siteKey(asked))?.reachable);
+  }
+
+  /**
+   * A server that is ready stays so through a reload: until the new configuration can answer, the old one does. Replicas
+   * that read the same Corefile are not all unready at once then, even when the API is away.
+   */
+  async #becomeReady(next: Configuration): Promise<void> {
+    const limit = performance.now() + READY_MS;
+    while (!next.ready && this.#closing === undefined && performance.now() < limit)
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    if (next.ready) return;
+    throw new WeftError({
+      code: 'DNS_NOT_READY',
+      message: `the new configuration is not ready: ${next.unready.join(', ')}`,
+      hint: 'the old one stays in force; is the API server there?',
+    });
+  }
+
+  /** Encrypted transports are loaded only where a Corefile asks for them. */
+  async #listenerFor({ transport, host, port, site }: Listening): Promise<AddressListener> {
+    if (transport === 'dns') {
+      const path = this.#fast?.path(siteKey({ transport, host, port }));
+      const fast = this.#fast === undefined || path === undefined ? undefined : { fast: this.#fast, path };
+      return new Listener(host, port, site, this.#log, this.#options.dgramOnly, this.#listenFd, fast);
+    }
+    const { secureListener } = await import('./secure-listener.ts');
+    return secureListener(transport, host, port, site, this.#log, this.metrics, this.#listenFd);
   }
 
   #die(error: Error): void {
@@ -300,6 +387,7 @@ export class DnsServer {
     this.#inKernel = undefined;
     if (lameduck) await Promise.all([...listeners.values()].map((listener) => listener.drain(DRAIN_MS)));
     await Promise.all([...listeners.values()].map((listener) => listener.close()));
+    await this.#fast?.close();
     await configuration.stop();
     await this.#http.close();
   }

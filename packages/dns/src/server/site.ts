@@ -11,10 +11,11 @@ import {
   TYPE,
   writeReply,
 } from '../wire/index.ts';
-import { bareReply, NO_ANSWER, type Outcome, type Reply, type Serve } from './handler.ts';
+import { bareReply, type Handler, NO_ANSWER, type Outcome, type Reply, type Serve, type View } from './handler.ts';
 import type { Cell } from './metrics.ts';
-import { type PacketContext, replyLimits, Request } from './request.ts';
+import { type PacketContext, replyLimits, Request, type ServedAt } from './request.ts';
 import type { Quick } from './quick.ts';
+import type { ListenSettings } from './settings.ts';
 import { ZoneMap } from './zoneset.ts';
 
 /** Told about every finished query of a block. */
@@ -45,9 +46,18 @@ export interface BulkObserver extends Observer {
 export interface SiteZone {
   /** Undefined for a block without plugins: all its names are refused. */
   readonly serve: Serve | undefined;
+  readonly at: ServedAt;
+  /** The plugins of the block, in the order of the chain. */
+  readonly handlers: readonly Handler[];
   readonly observers: readonly Observer[];
   /** Answers that need no chain. */
   readonly quick: Quick | undefined;
+  /** Which clients this block is for; undefined for all. */
+  readonly view: View | undefined;
+  /** Gathers what plugins know about a query, before a view is chosen. */
+  readonly collect: ((request: Request) => void) | undefined;
+  /** The block to try when the view does not take a query. */
+  next: SiteZone | undefined;
 }
 
 /** What is served at one address: the one way from a packet to its answer, whatever the socket. */
@@ -55,6 +65,14 @@ export class Site {
   readonly zones = new ZoneMap<SiteZone>();
   /** True when a block wants queries of class CH. */
   chaos = false;
+  /** Who counts the queries that no block is asked about. */
+  dropped: Observer | undefined;
+  /** How the sockets of this address behave. */
+  readonly settings: ListenSettings = {};
+  /** Where the site is served; `::` for all addresses. */
+  bound: { readonly address: string; readonly port: number } = { address: '::', port: 0 };
+  /** True when the block that answers depends on more than the name. */
+  #choosy = false;
   /** Told about every finished query of all zones, while somebody looks. Nobody does most of the time. */
   watchers: ReadonlySet<Observer> = new Set();
   readonly #log: Logger;
@@ -63,6 +81,23 @@ export class Site {
   constructor(log: Logger, panics: Cell) {
     this.#log = log;
     this.#panics = panics;
+  }
+
+  /** True when the block that answers depends on more than the name: nobody may answer who does not see the client. */
+  get choosy(): boolean {
+    return this.#choosy;
+  }
+
+  /** Serves a zone by one more block. */
+  add(zone: string, block: SiteZone): void {
+    if (block.view !== undefined || block.collect !== undefined) this.#choosy = true;
+    let last = this.zones.get(zone);
+    if (last === undefined) {
+      this.zones.set(zone, block);
+      return;
+    }
+    while (last.next !== undefined) last = last.next;
+    last.next = block;
   }
 
   /** The answer to a packet; undefined when it deserves none. */
@@ -83,11 +118,13 @@ export class Site {
       return query.reply.length;
     }
     const refusal = this.#refusal(query);
-    if (refusal >= 0) return writeReply(query, bareReply(refusal), replyLimits(query, context));
-    const zone = this.#match(query);
-    if (zone?.serve === undefined) return writeReply(query, bareReply(RCODE.REFUSED), replyLimits(query, context));
-    const started = zone.observers.length === 0 ? 0 : performance.now();
+    if (refusal >= 0) return this.#refuse(query, context, refusal);
     const request = new Request(query, context);
+    request.bound = this.bound;
+    const zone = this.#choosy ? this.#choose(request) : this.#match(query);
+    if (zone?.serve === undefined) return this.#refuse(query, context, RCODE.REFUSED);
+    request.served = zone.at;
+    const started = zone.observers.length === 0 ? 0 : performance.now();
     try {
       const outcome = (query.flags & 0x7800) === 0 ? (zone.quick?.(query) ?? zone.serve(request)) : zone.serve(request);
       if (!(outcome instanceof Promise)) return this.#finish(zone, request, outcome, started);
@@ -98,6 +135,14 @@ export class Site {
     } catch (error) {
       return this.#finish(zone, request, this.#panicked(request, error), started);
     }
+  }
+
+  /** The answer to a query that no block is asked about. */
+  #refuse(query: Query, context: PacketContext, rcode: number): number {
+    const reply = bareReply(rcode);
+    const length = writeReply(query, reply, replyLimits(query, context));
+    this.dropped?.finished(new Request(query, context), reply, length, performance.now());
+    return length;
   }
 
   /** The zone that a query is answered from; undefined when all of them are of others. */
@@ -115,10 +160,12 @@ export class Site {
 
   /** The outcome of a query that the server asks itself. */
   ask(request: Request): Outcome | Promise<Outcome> {
-    const serve = this.#match(request.query)?.serve;
-    if (serve === undefined) return bareReply(RCODE.REFUSED);
+    request.bound = this.bound;
+    const zone = this.#choosy ? this.#choose(request) : this.#match(request.query);
+    if (zone?.serve === undefined) return bareReply(RCODE.REFUSED);
+    request.served = zone.at;
     try {
-      const outcome = serve(request);
+      const outcome = zone.serve(request);
       return outcome instanceof Promise ? outcome.catch((error: unknown) => this.#panicked(request, error)) : outcome;
     } catch (error) {
       return this.#panicked(request, error);
@@ -145,6 +192,23 @@ export class Site {
   #match(query: Query): SiteZone | undefined {
     const offset = this.#offset(query);
     return offset < 0 ? undefined : this.zones.at(query.key, offset);
+  }
+
+  /** The first block whose view takes the query, from the longest zone to the shortest. */
+  #choose(request: Request): SiteZone | undefined {
+    const { query } = request;
+    const { key, labels } = query;
+    let offset = this.#offset(query);
+    while (offset >= 0) {
+      for (let zone: SiteZone | undefined = this.zones.at(key, offset); zone !== undefined; zone = zone.next) {
+        if (zone.serve === undefined) return zone;
+        zone.collect?.(request);
+        if (zone.view === undefined || zone.view.accepts(request)) return zone;
+      }
+      if (offset === key.length - 1) return undefined;
+      offset = this.zones.find(key, labels, labels.indexOf(offset) + 1);
+    }
+    return undefined;
   }
 
   #offset(query: Query): number {

@@ -1,4 +1,4 @@
-import { keyFromText, type NameKey } from '../wire/index.ts';
+import { keyFromText, keyToText, type NameKey } from '../wire/index.ts';
 
 /** Up to so many zones, comparing them one by one is faster than cutting the name and hashing the pieces. */
 const FEW = 8;
@@ -26,6 +26,16 @@ export class ZoneMap<V> {
     this.#values.set(key, { key, value });
     this.#lengths[key.length] = true;
     this.#few = [...this.#values.values()].sort((a, b) => b.key.length - a.key.length);
+  }
+
+  /** All zones with their values. */
+  *entries(): IterableIterator<[NameKey, V]> {
+    for (const { key, value } of this.#values.values()) yield [key, value];
+  }
+
+  /** The zones in text. */
+  *names(): IterableIterator<string> {
+    for (const key of this.#values.keys()) yield keyToText(key);
   }
 
   get(zone: string): V | undefined {

@@ -1,6 +1,7 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type DnsServer, startDns } from '../../src/index.ts';
 import { FLAG, nameFromText, RCODE, rdata, record, TYPE } from '../../src/wire/index.ts';
+import { type Certificates, makeCertificates } from '../support/certificates.ts';
 import { ask, short } from '../support/dig.ts';
 import { always, type Behaviour, silent, TestUpstream } from '../support/upstream.ts';
 
@@ -227,5 +228,75 @@ describe('forward', () => {
     running.push({ stop: () => dns.close() });
     const port = dns.addresses[0]?.port as number;
     expect(short(await ask(port, 'out.demo.svc.cluster.local'))).toBe('NOERROR | A 10.0.0.5 | CNAME www.example.org.');
+  });
+});
+
+describe('forward over HTTPS', () => {
+  let certificates: Certificates;
+  beforeAll(() => {
+    certificates = makeCertificates();
+  });
+  afterAll(() => certificates?.remove());
+
+  async function secure(): Promise<{ dns: DnsServer; port: number }> {
+    const text = `https://.:0 {\n tls ${certificates.path('cert.pem')} ${certificates.path('key.pem')}\n hosts {\n 10.0.0.7 a.\n fallthrough\n }\n}`;
+    const dns = await startDns({ corefile: { text }, hosts: ['127.0.0.1'] });
+    running.push({ stop: () => dns.close() });
+    return { dns, port: dns.addresses[0]?.port as number };
+  }
+
+  it.each(['GET', 'POST'])(
+    'asks by %s, many queries over one connection, and again when it was closed',
+    async (method) => {
+      const up = await secure();
+      const { port, dns } = await serve(
+        `forward . https://127.0.0.1:${up.port} {\n tls ${certificates.path('ca.pem')}\n doh_method ${method}\n}\nprometheus 127.0.0.1:0`,
+      );
+      const answers = await Promise.all(Array.from({ length: 20 }, () => ask(port, 'a.')));
+      expect(new Set(answers.map(short))).toEqual(new Set(['NOERROR | A 10.0.0.7']));
+      expect(short(await ask(port, 'nowhere.'))).toBe('REFUSED');
+      const metrics = dns.metrics.render();
+      expect(metrics).toMatch(
+        /coredns_proxy_conn_cache_misses_total\{proxy_name="forward",to="127\.0\.0\.1:\d+",proto="https"\} 1\n/,
+      );
+      expect(metrics).toMatch(/coredns_proxy_conn_cache_hits_total\{.*proto="https"\} \d+\n/);
+      await up.dns.close();
+      expect(short(await ask(port, 'b.'))).toBe('SERVFAIL');
+    },
+  );
+
+  it('does not trust a certificate that it has no reason to trust', async () => {
+    const up = await secure();
+    const { port } = await serve(`forward . https://127.0.0.1:${up.port}`);
+    expect(short(await ask(port, 'a.'))).toBe('SERVFAIL');
+  });
+});
+
+describe('forward to a server known by name', () => {
+  it('looks its addresses up at the start, at the resolver that was named', async () => {
+    const up = await upstream(always(4));
+    const resolver = await upstream((query) => ({
+      answers: query.type === TYPE.A ? [record(undefined, TYPE.A, 60, rdata.a(0x7f000001))] : [],
+    }));
+    const { port } = await serve(`forward . dns.example.test:${up.port} {\n resolver ${resolver.address}\n}`);
+    expect(resolver.asked[0]).toMatch(/^dns\.example\.test\. /);
+    expect(short(await ask(port, 'a.'))).toBe('NOERROR | A 10.0.0.4');
+  });
+
+  it('is an error that names it when there are none', async () => {
+    const resolver = await upstream(() => ({ rcode: RCODE.NXDOMAIN }));
+    await expect(serve(`forward . dns.example.test {\n resolver ${resolver.address}\n}`)).rejects.toThrow(
+      'failed to resolve hostname "dns.example.test"',
+    );
+  });
+
+  it.each([
+    ['forward . 10.0.0.1 {\n failover NOERROR\n}', 'NoError cannot be used in failover'],
+    ['forward . tls://9.9.9.9%dns.quad9.net {\n tls_servername other\n}', 'both forward'],
+    ['forward . /no/such/file', 'not an IP address or file'],
+    ['forward . quic://9.9.9.9', 'only dns, tls and https transports'],
+    ['forward . https://9.9.9.9 {\n doh_method PUT\n}', "unknown doh_method 'PUT'"],
+  ])('%j is refused', async (lines, message) => {
+    await expect(serve(lines)).rejects.toThrow(message);
   });
 });

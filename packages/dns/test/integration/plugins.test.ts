@@ -352,7 +352,7 @@ describe('template', () => {
 
   it('makes records from names', async () => {
     const { port } = await serve(`.:0 {\n${EXAMPLE}\n}`);
-    expect(texts(await ask(port, 'ip-10-1-2-3.Example.org.'))).toEqual(['ip-10-1-2-3.Example.org. 60 A 10.1.2.3']);
+    expect(texts(await ask(port, 'ip-10-1-2-3.Example.org.'))).toEqual(['ip-10-1-2-3.example.org. 60 A 10.1.2.3']);
     // What is no address fails where the record is read.
     expect(short(await ask(port, 'ip-999-1-2-3.example.org.'))).toBe('SERVFAIL');
     // Falls through to whoami.
@@ -364,7 +364,58 @@ describe('template', () => {
     expect([short(gone), gone.authority.map(rrText)]).toEqual(['NXDOMAIN', ['invalid. 60 SOA ns.invalid.']]);
     expect(short(await ask(port, 'a-b.words.org.', 'TXT'))).toBe('NOERROR | TXT "first from 127.0.0.1"');
     expect(short(await ask(port, 'b-7.words.org.', 'TXT'))).toBe('NOERROR | TXT "007 from 127.0.0.1"');
-    expect(short(await ask(port, 'nothing.words.org.', 'TXT'))).toBe('NXDOMAIN');
+    expect(short(await ask(port, 'nothing.words.org.', 'TXT'))).toBe('SERVFAIL');
+  });
+
+  it('variables, conditions and extended errors', async () => {
+    const { dns, port } = await serve(
+      [
+        '.:0 {',
+        ' template IN A test {',
+        '  match ^n(?P<number>[0-9]+)[.]',
+        '  var n int(group("number"))',
+        '  var twice n * 2',
+        '  expr n % 2 == 0',
+        '  expr twice < 250',
+        '  answer "{{ .Name }} 60 IN A 10.0.0.{{ .Var.twice }}"',
+        '  fallthrough',
+        ' }',
+        ' template IN A test {',
+        '  match ^broken[.]',
+        '  expr 1 < name()',
+        '  fallthrough',
+        ' }',
+        ' template IN ANY test {',
+        '  match ^odd[.]',
+        '  rcode NXDOMAIN',
+        '  ederror 21 "not for you"',
+        '  fallthrough',
+        ' }',
+        ' template IN A test {',
+        '  match ^alias[.]',
+        '  answer "{{ .Name }} 60 IN CNAME n2.test."',
+        '  fallthrough',
+        ' }',
+        ' template IN A test {',
+        '  match ^none[.]',
+        ' }',
+        '}',
+      ].join('\n'),
+    );
+    expect(short(await ask(port, 'n6.test'))).toBe('NOERROR | A 10.0.0.12');
+    // Nothing has matched, and the last template lets nothing through.
+    expect(short(await ask(port, 'n7.test'))).toBe('SERVFAIL');
+    expect(short(await ask(port, 'n126.test'))).toBe('SERVFAIL');
+    expect(short(await ask(port, 'broken.test'))).toBe('SERVFAIL');
+    expect(short(await ask(port, 'none.test'))).toBe('NOERROR');
+    expect(short(await ask(port, 'alias.test'))).toBe('NOERROR | A 10.0.0.4 | CNAME n2.test.');
+    const odd = await ask(port, 'odd.test', 'A', { edns: { udpSize: 1232 } });
+    expect(short(odd)).toBe('NXDOMAIN');
+    expect(Buffer.from(odd.opt?.options ?? [])).toEqual(Buffer.from('\x00\x0f\x00\x0d\x00\x15not for you', 'latin1'));
+    expect((await ask(port, 'odd.test')).opt).toBeUndefined();
+    expect(dns.renderMetrics()).toContain(
+      'coredns_template_matches_total{server="dns://127.0.0.1:0",zone="test.",view="",class="IN",type="A"}',
+    );
   });
 
   it.each([
@@ -375,8 +426,14 @@ describe('template', () => {
     ['template IN A {\n answer "{{ .Name "\n}', 'could not compile template'],
     ['template IN A {\n answer "{{ nothing .Name }}"\n}', 'function "nothing" not defined'],
     ['template IN A {\n rcode WHAT\n}', 'unknown rcode WHAT'],
-    ['template IN A {\n ederror 1\n}', "unknown property 'ederror'"],
-    ['template IN A {\n match a\n}', 'no answer section'],
+    ['template IN A {\n ederror x\n}', 'error parsing extended DNS error code x'],
+    ['template IN A {\n ederror 1 a b\n}', "unexpected line ending after 'ederror'"],
+    ['template IN A {\n var 1 2\n}', 'invalid variable name "1"'],
+    ['template IN A {\n var name 2\n}', 'variable name "name" is reserved'],
+    ['template IN A {\n var len 2\n}', 'variable name "len" is reserved'],
+    ['template IN A {\n var a nosuch()\n}', 'could not compile expression: a, unknown name nosuch'],
+    ['template IN A {\n expr b\n}', 'could not compile expression: unknown name b'],
+    ['template IN A {\n nosuch\n}', "unknown property 'nosuch'"],
   ])('%j is refused', (text, message) => {
     expect(checkCorefile(`. {\n ${text}\n whoami\n}`)[0]?.message).toContain(message);
   });

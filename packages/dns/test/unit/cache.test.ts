@@ -282,3 +282,58 @@ describe('cache', () => {
     expect((await s.ask()).ttl).toBe(60);
   });
 });
+
+describe('stale answers', () => {
+  const stale = { forMs: 3_600_000, mode: 'immediate', timeoutMs: 0 } as const;
+  const failed: Outcome = { kind: 'failure', rcode: RCODE.SERVFAIL, by: 'forward' };
+
+  it('may be kept for as long as told, and a refresh that failed is not made again at once', async () => {
+    const s = setup({ stale: { ...stale, ttl: 30, recheckMs: 10_000 } });
+    s.behind.push(answered([10]), failed);
+    await s.ask();
+    s.clock.now += 60_000;
+    expect((await s.ask()).ttl).toBe(30);
+    await tick();
+    expect(s.asked).toBe(2);
+    s.clock.now += 9000;
+    await s.ask();
+    await tick();
+    expect(s.asked).toBe(2);
+    s.clock.now += 1000;
+    await s.ask();
+    await tick();
+    expect(s.asked).toBe(3);
+  });
+
+  it.each([
+    ['immediate', [RCODE.NOERROR, RCODE.NOERROR, RCODE.NOERROR]],
+    ['verify', [RCODE.NOERROR, RCODE.NOERROR, RCODE.NOERROR]],
+  ] as const)('are preferred to denials in mode %s when asked for', async (mode, rcodes) => {
+    const s = setup({ stale: { ...stale, mode, preferPositive: true } });
+    s.behind.push(answered([10]), answered([], RCODE.NXDOMAIN, 20));
+    const seen: number[] = [(await s.ask()).rcode];
+    s.clock.now += 60_000;
+    seen.push((await s.ask()).rcode);
+    await tick();
+    seen.push((await s.ask()).rcode);
+    expect(seen).toEqual(rcodes);
+    // A good one is taken at once, and one that is too old is not.
+    s.behind.length = 0;
+    s.behind.push(answered([50]));
+    await s.ask();
+    await tick();
+    expect((await s.ask()).ttl).toBe(50);
+    s.behind.length = 0;
+    s.behind.push(answered([], RCODE.NXDOMAIN, 20));
+    s.clock.now += 3_700_000;
+    expect((await s.ask()).rcode).toBe(RCODE.NXDOMAIN);
+  });
+
+  it('are not preferred otherwise', async () => {
+    const s = setup({ stale: { ...stale, mode: 'verify' } });
+    s.behind.push(answered([10]), answered([], RCODE.NXDOMAIN, 20));
+    await s.ask();
+    s.clock.now += 60_000;
+    expect((await s.ask()).rcode).toBe(RCODE.NXDOMAIN);
+  });
+});

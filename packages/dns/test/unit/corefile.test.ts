@@ -211,7 +211,21 @@ describe('checkCorefile', () => {
     expect(check(SEED.replace('/etc/resolv.conf', '9.9.9.9'))).toEqual([
       "warning Corefile:7 plugin/kubernetes: 'pods' is given again: the last one counts",
       'warning Corefile:7 plugin/kubernetes: pods verified keeps every pod of the cluster in memory',
+      'warning Corefile:12 plugin/cache: CoreDNS would answer names of cluster.local from memory after they have changed; here they are never remembered',
     ]);
+  });
+
+  it('warns of a server that asks itself, and of no other', () => {
+    expect(check('.:5399 {\n forward . 127.0.0.1:5399 10.0.0.1:5399 127.0.0.1 [::1]:5399\n}\n')).toEqual([
+      'warning Corefile:2 plugin/forward: 127.0.0.1:5399 is this server itself: queries go round',
+      'warning Corefile:2 plugin/forward: [::1]:5399 is this server itself: queries go round',
+    ]);
+  });
+
+  it('does not warn of a cache that leaves the cluster out', () => {
+    const lines = (more: string): string => inBlock(`kubernetes cluster.local\ncache {\n${more}\n}`);
+    expect(check(lines('disable success cluster.local\ndisable denial'))).toEqual([]);
+    expect(check(lines('disable success cluster.local'))).toHaveLength(1);
   });
 
   it('warns of a stray brace', () => {

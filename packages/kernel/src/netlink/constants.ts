@@ -1,6 +1,7 @@
 /** Netlink protocols. */
 export const NETLINK_ROUTE = 0;
 export const NETLINK_NETFILTER = 12;
+export const NETLINK_GENERIC = 16;
 
 export const NLM_F_REQUEST = 0x1;
 export const NLM_F_ACK = 0x4;

@@ -2,9 +2,10 @@ import { formatIp } from '@weft/net';
 import { EINVAL } from '../errno.ts';
 import { KernelError } from '../errors.ts';
 import { get16, get32, type NlMessage, NlReader, type NlWriter } from '../netlink/wire.ts';
-import { ipBytesOf, macBytes, macText } from './bytes.ts';
+import { macBytes, macText } from './bytes.ts';
 import { bridgeData, bridgePort, portData, readBridge, readPort, readVxlan, vxlanData } from './link-data.ts';
-import type { Link, LinkChange, LinkSpec, MacvlanMode, VethPeer } from './types.ts';
+import { readSmallKind, smallKindData } from './link-kinds.ts';
+import type { Link, LinkChange, LinkSpec, VethPeer } from './types.ts';
 
 export const RTM_NEWLINK = 16;
 export const RTM_DELLINK = 17;
@@ -43,9 +44,6 @@ const VETH_INFO_PEER = 1;
 const RTEXT_FILTER_SKIP_STATS = 8;
 const AF_INET6 = 10;
 const IFLA_INET6_ADDR_GEN_MODE = 8;
-
-const MACVLAN_MODES: Record<MacvlanMode, number> = { private: 1, vepa: 2, bridge: 4, passthru: 8, source: 16 };
-const IPVLAN_MODES = { l2: 0, l3: 1, l3s: 2 } as const;
 
 function ifinfo(w: NlWriter, index: number, flags = 0, change = 0): void {
   w.put16(0, 0);
@@ -108,16 +106,7 @@ function kindData(w: NlWriter, spec: LinkSpec): void {
   }
   if (spec.vxlan !== undefined) vxlanData(w, spec.vxlan);
   if (spec.bridge !== undefined) bridgeData(w, spec.bridge);
-  if (spec.macvlan?.mode !== undefined) w.u32(1, MACVLAN_MODES[spec.macvlan.mode]);
-  if (spec.vlan !== undefined) w.u16(1, spec.vlan.id);
-  if (spec.ipvlan?.mode !== undefined) w.u16(1, IPVLAN_MODES[spec.ipvlan.mode]);
-  if (spec.vrf !== undefined) w.u32(1, spec.vrf.table);
-  if (spec.ipip !== undefined) {
-    if (spec.ipip.dev !== undefined) w.u32(1, spec.ipip.dev);
-    if (spec.ipip.local !== undefined) w.data(2, ipBytesOf(spec.ipip.local, 'tunnel local address'));
-    if (spec.ipip.remote !== undefined) w.data(3, ipBytesOf(spec.ipip.remote, 'tunnel remote address'));
-    if (spec.ipip.ttl !== undefined) w.u8(4, spec.ipip.ttl);
-  }
+  smallKindData(w, spec);
 }
 
 /**
@@ -295,18 +284,7 @@ function readInfo(link: Mutable<Link>, a: NlReader): void {
 function readKind(link: Mutable<Link>, kind: string, a: NlReader): void {
   if (kind === 'vxlan') link.vxlan = readVxlan(a);
   else if (kind === 'bridge') link.bridge = readBridge(a);
-  else if (kind === 'macvlan' || kind === 'macvtap') {
-    while (a.next()) {
-      if (a.type !== 1) continue;
-      const value = a.u32();
-      const mode = (Object.keys(MACVLAN_MODES) as MacvlanMode[]).find((m) => MACVLAN_MODES[m] === value);
-      if (mode !== undefined) link.macvlan = { mode };
-    }
-  } else if (kind === 'vlan') {
-    while (a.next()) if (a.type === 1) link.vlan = { id: a.u16() };
-  } else if (kind === 'vrf') {
-    while (a.next()) if (a.type === 1) link.vrf = { table: a.u32() };
-  }
+  else readSmallKind(link, kind, a);
 }
 
 /** Address family field of an `ifinfomsg`: AF_BRIDGE messages describe ports, not links. */

@@ -51,6 +51,23 @@ export interface MacvlanOptions {
   /** Index of the lower interface. */
   readonly parent: number;
   readonly mode?: MacvlanMode;
+  /** Length of the queue of broadcast frames that wait to be copied; the kernel's default is 1000. */
+  readonly bcQueueLen?: number;
+}
+
+export type IpvlanMode = 'l2' | 'l3' | 'l3s';
+
+/** What the kernel tells of a tun or tap device. */
+export interface TunInfo {
+  /** Packets (`tun`) or frames (`tap`). */
+  readonly mode: 'tun' | 'tap';
+  /** User id that may open it; absent: root only. */
+  readonly owner?: number;
+  readonly group?: number;
+  readonly vnetHdr?: boolean;
+  /** It stays when nobody has it open. */
+  readonly persist?: boolean;
+  readonly multiQueue?: boolean;
 }
 
 export interface VethPeer {
@@ -91,7 +108,7 @@ export interface LinkSpec {
   readonly bridge?: BridgeOptions;
   /** 802.1Q: lower interface and VLAN id. */
   readonly vlan?: { readonly parent: number; readonly id: number };
-  readonly ipvlan?: { readonly parent: number; readonly mode?: 'l2' | 'l3' | 'l3s' };
+  readonly ipvlan?: { readonly parent: number; readonly mode?: IpvlanMode };
   readonly vrf?: { readonly table: number };
   /** ipip tunnel. */
   readonly ipip?: { readonly local?: string; readonly remote?: string; readonly ttl?: number; readonly dev?: number };
@@ -156,7 +173,9 @@ export interface Link {
   readonly altNames?: readonly string[];
   readonly vxlan?: VxlanOptions;
   readonly bridge?: BridgeOptions;
-  readonly macvlan?: { readonly mode: MacvlanMode };
+  readonly macvlan?: { readonly mode: MacvlanMode; readonly bcQueueLen?: number };
+  readonly ipvlan?: { readonly mode: IpvlanMode };
+  readonly tun?: TunInfo;
   readonly vlan?: { readonly id: number };
   readonly vrf?: { readonly table: number };
 }

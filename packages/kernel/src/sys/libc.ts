@@ -33,6 +33,8 @@ export interface Libc {
   mknod: Fn<[path: string, mode: number, dev: number]>;
   sethostname: Fn<[name: string, len: number]>;
   ioctl: Fn<[fd: number, request: number, arg: Uint8Array]>;
+  /** ioctl(2) whose argument is a number, not a place in memory. */
+  ioctlValue: Fn<[fd: number, request: number, arg: number]>;
   getpid: Fn<[]>;
   kill: Fn<[pid: number, signal: number]>;
   syscall3: Fn<[number: number, a: number, b: number, c: number]>;
@@ -77,6 +79,7 @@ export function libc(): Libc {
     mknod: () => f('mknod', 'int', ['str', 'uint', 'ulong']),
     sethostname: () => f('sethostname', 'int', ['str', 'size_t']),
     ioctl: () => f('ioctl', 'int', ['int', 'ulong', 'void *']),
+    ioctlValue: () => f('ioctl', 'int', ['int', 'ulong', 'ulong']),
     getpid: () => f('getpid', 'int', []),
     kill: () => f('kill', 'int', ['int', 'int']),
     syscall3: () => f('syscall', 'long', ['long', 'long', 'long', 'long']),

@@ -1,6 +1,6 @@
 // Kinds of links that the usual kernel of a development machine lacks, against what ip lists.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type NetNs, Rtnl } from '../../src/index.ts';
+import { type NetNs, Rtnl, Tc } from '../../src/index.ts';
 import { json, Namespaces } from '../kernel/netns-fixture.ts';
 
 const namespaces = new Namespaces();
@@ -39,6 +39,7 @@ describe('links of kind', () => {
     await rt.links.add({ name: parent, kind: 'dummy', up: true });
     const below = await rt.links.get(parent);
     await rt.links.add({ name: `v${mode}`, kind: 'ipvlan', ipvlan: { parent: below?.index ?? 0, mode } });
+    expect((await rt.links.get(`v${mode}`))?.ipvlan).toEqual({ mode });
     expect(json(ns, 'ip', '-j', '-d', 'link', 'show', `v${mode}`)[0]).toMatchObject({
       link: parent,
       linkinfo: { info_kind: 'ipvlan', info_data: { mode } },
@@ -68,4 +69,18 @@ describe('links of kind', () => {
     await rt.links.add({ name: 'wg0', kind: 'wireguard', mtu: 1420 });
     expect(await rt.links.get('wg0')).toMatchObject({ kind: 'wireguard', mtu: 1420 });
   });
+});
+
+it('matchall redirects everything that comes in', async () => {
+  await rt.links.add({ name: 'in0', kind: 'dummy', up: true });
+  await rt.links.add({ name: 'ifb9', kind: 'ifb', up: true });
+  const [index = 0, redirect = 0] = [(await rt.links.get('in0'))?.index, (await rt.links.get('ifb9'))?.index];
+  const tc = Tc.open(ns);
+  await tc.qdiscs.add({ index, kind: 'ingress' });
+  await tc.filters.add({ index, parent: 'ffff:', kind: 'matchall', redirect });
+  expect(await tc.filters.list(index, 'ffff:')).toContainEqual(
+    expect.objectContaining({ kind: 'matchall', priority: 1, protocol: 3, redirect }),
+  );
+  expect(JSON.stringify(json(ns, 'tc', '-j', 'filter', 'show', 'dev', 'in0', 'ingress'))).toContain('"to_dev":"ifb9"');
+  tc.close();
 });

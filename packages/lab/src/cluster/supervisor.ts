@@ -7,6 +7,7 @@ import {
   isStatus,
   KubeClient,
   type KubeObject,
+  networkAttachmentDefinitionCrd,
   type Node,
   resourceOfKind,
   resources,
@@ -178,7 +179,7 @@ export class Supervisor {
     const { config, paths } = this.#options;
     await this.#progress.phase('api', async () => {
       await this.#apiReady();
-      await this.#ensureAll(addressDefinitions());
+      await this.#ensureAll([...addressDefinitions(), networkAttachmentDefinitionCrd()]);
       return { detail: `https://127.0.0.1:${config.apiPort}, kubeconfig ${paths.kubeconfig}`, value: undefined };
     });
     await this.#progress.phase('images', async () => {

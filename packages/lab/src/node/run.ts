@@ -15,6 +15,9 @@ const HEALTH_PORT = 10_256;
 /** How often addresses are compared with the sandboxes there are. */
 const RECONCILE_MS = 60_000;
 
+/** Where other makers' plugins are, on Debian and elsewhere. */
+const FOREIGN_BIN_DIRS = ['/usr/lib/cni', '/opt/cni/bin'];
+
 export interface NodeOptions {
   readonly name: string;
   readonly config: ClusterConfig;
@@ -68,7 +71,8 @@ export async function runNode(options: NodeOptions): Promise<void> {
     imagesDir: paths.imagesDir,
     network: new CniPodNetwork({
       confDir,
-      binDirs: [binDir],
+      // Networks of pods may be other makers' plugins.
+      binDirs: [binDir, ...FOREIGN_BIN_DIRS],
       cacheDir: path.join(dirs.runDir, 'cni-cache'),
       problem: () => agent.networkProblem,
     }),

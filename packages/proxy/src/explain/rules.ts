@@ -2,6 +2,8 @@ import { diffPlans, type Diff, type Entry } from '@weft/plan';
 import type { Family } from '@weft/net';
 import type { FamilyConfig } from '../config.ts';
 import { FamilyRules } from '../iptables/family.ts';
+import { IpvsFamily } from '../ipvs/family.ts';
+import { stepLines } from '../ipvs/text.ts';
 import { writeRestore } from '../iptables/restore.ts';
 import { formatAddress } from '../model/packed.ts';
 import type { Planned } from '../model/types.ts';
@@ -26,7 +28,14 @@ export function ruleChanges(mode: Mode, config: FamilyConfig, before: Entries, a
   const mine = (entries: Entries): Map<string, Entry<Planned>> =>
     new Map([...entries].filter(([, { value }]) => value.family === config.family));
   const [from, to] = [mine(before), mine(after)];
-  return mode === 'iptables' ? iptablesChanges(config, from, to) : nftablesChanges(config, from, to);
+  switch (mode) {
+    case 'iptables':
+      return iptablesChanges(config, from, to);
+    case 'ipvs':
+      return ipvsChanges(config, from, to);
+    case 'nftables':
+      return nftablesChanges(config, from, to);
+  }
 }
 
 function whole(entries: Entries): Diff<Planned> {
@@ -47,6 +56,22 @@ function iptablesChanges(config: FamilyConfig, before: Entries, after: Entries):
       canaries: false,
     });
     return text.split('\n').filter((line) => line.startsWith('-A '));
+  };
+  const [old, now] = [lines(before), lines(after)];
+  const [known, wanted] = [new Set(old), new Set(now)];
+  return [
+    ...old.filter((line) => !wanted.has(line)).map((text) => ({ sign: '-' as const, text })),
+    ...now.filter((line) => !known.has(line)).map((text) => ({ sign: '+' as const, text })),
+  ];
+}
+
+function ipvsChanges(config: FamilyConfig, before: Entries, after: Entries): RuleLine[] {
+  const lines = (entries: Entries): string[] => {
+    const state = new IpvsFamily({ config, settings: {}, local: new Set(), nodePortAddresses: [] });
+    state.update(whole(entries));
+    const local = state.planAddresses;
+    state.moved({ ...state.around, local: new Set(local), nodePortAddresses: local });
+    return stepLines(state.steps(true));
   };
   const [old, now] = [lines(before), lines(after)];
   const [known, wanted] = [new Set(old), new Set(now)];

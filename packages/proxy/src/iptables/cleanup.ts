@@ -1,3 +1,7 @@
+import type { Family } from '@weft/net';
+import type { Logger } from '@weft/plan';
+import { errorMessage } from '@weft/plan';
+import type { Jump } from './base.ts';
 import {
   CANARY,
   EXTERNAL_SERVICES,
@@ -9,29 +13,73 @@ import {
   SERVICE_CHAIN,
   SERVICES,
 } from './names.ts';
-import { parseTable, words } from './saved.ts';
+import { failed, Iptables, type Run } from './program.ts';
+import { canonical, parseTable, words } from './saved.ts';
+
+/** What a data plane has in x_tables. */
+export interface XtablesUse {
+  readonly has: (chain: string) => boolean;
+  readonly jumps: readonly Jump[];
+}
 
 // KUBE-FIREWALL is kubelet's too, and does no harm without us.
 const OURS = new Set([SERVICES, EXTERNAL_SERVICES, NODEPORTS, POSTROUTING, MARK_MASQ, FORWARD, PROXY_FIREWALL, CANARY]);
 
-function isOurs(chain: string): boolean {
+/** Whether a chain is one of the iptables mode's. */
+export function isIptablesChain(chain: string): boolean {
   return OURS.has(chain) || SERVICE_CHAIN.test(chain);
 }
 
-/** What removes every chain of ours, and every rule that leads to one, from a table; '' when there is none. */
-export function cleanupText(table: string, saved: string): string {
+/**
+ * What removes every chain of ours, and every rule that leads to one, from a table; '' when there is nothing. What `next`
+ * has under the same names stays, and of rules that lead there only its own.
+ */
+export function cleanupText(
+  table: string,
+  saved: string,
+  isOurs: (chain: string) => boolean = isIptablesChain,
+  next?: XtablesUse,
+): string {
   const chains = parseTable(saved, table);
-  const ours = [...chains.keys()].filter(isOurs);
-  if (ours.length === 0) return '';
-  const lines = [`*${table}`, ...ours.map((chain) => `:${chain} - [0:0]`)];
+  const gone = [...chains.keys()].filter((chain) => isOurs(chain) && next?.has(chain) !== true);
+  const lines = gone.map((chain) => `:${chain} - [0:0]`);
+  const kept = new Set(
+    (next?.jumps ?? []).filter((j) => j.table === table).map((j) => `${j.from} ${canonical(`-A ${j.from} ${j.rule}`)}`),
+  );
   for (const [chain, rules] of chains) {
-    if (isOurs(chain)) continue;
+    if (isOurs(chain) || next?.has(chain) === true) continue;
     for (const rule of rules) {
       const list = words(rule);
       const target = list[Math.max(list.indexOf('-j'), list.indexOf('-g')) + 1] ?? '';
-      if (isOurs(target)) lines.push(rule.replace(/^-A /, '-D '));
+      if (isOurs(target) && !kept.has(`${chain} ${canonical(rule)}`)) lines.push(rule.replace(/^-A /, '-D '));
     }
   }
-  lines.push(...ours.map((chain) => `-X ${chain}`), 'COMMIT', '');
-  return lines.join('\n');
+  lines.push(...gone.map((chain) => `-X ${chain}`));
+  return lines.length === 0 ? '' : [`*${table}`, ...lines, 'COMMIT', ''].join('\n');
+}
+
+/** Removes chains from both variants and both families. `next` gives what the data plane that takes over has. */
+export async function cleanXtables(
+  run: Run,
+  isOurs: (chain: string) => boolean,
+  next: (family: Family) => XtablesUse | undefined,
+  log: Logger,
+): Promise<void> {
+  for (const family of [4, 6] as const) {
+    for (const variant of ['legacy', 'nft'] as const) {
+      const iptables = new Iptables(run, family, variant);
+      let text = '';
+      try {
+        for (const table of ['filter', 'nat', 'mangle'])
+          text += cleanupText(table, await iptables.save(table), isOurs, next(family));
+      } catch (error) {
+        // A node may have only one variant.
+        log.debug('nothing to clean', { family, variant, error: errorMessage(error) });
+        continue;
+      }
+      if (text === '') continue;
+      const done = await iptables.restore(text);
+      if (done.code !== 0) throw failed('iptables-restore of the clean-up', done);
+    }
+  }
 }

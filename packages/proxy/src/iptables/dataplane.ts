@@ -1,13 +1,13 @@
 import { NetNs, readSysctl, Rtnl, writeSysctl } from '@weft/kernel';
-import { formatIp, parseIp, prefixContains } from '@weft/net';
-import { type Diff, errorMessage, type Logger, type Metrics, type Plan, silentLogger } from '@weft/plan';
+import { type Family, formatIp, parseIp, prefixContains } from '@weft/net';
+import { type Diff, type Logger, type Metrics, type Plan, silentLogger } from '@weft/plan';
 import type { FamilyConfig } from '../config.ts';
 import type { Capabilities, DataPlane, StartReport } from '../dataplane.ts';
 import type { Planned } from '../model/types.ts';
 import { NO_CHANGE, wholePlan } from '../whole.ts';
 import { differences } from './audit.ts';
 import { answersLocalhost, CANARY_TABLES, type Jump, jumps } from './base.ts';
-import { cleanupText } from './cleanup.ts';
+import { cleanXtables, isIptablesChain, type XtablesUse } from './cleanup.ts';
 import { FamilyRules } from './family.ts';
 import { IptablesMetrics } from './metrics.ts';
 import { CANARY, SERVICE_CHAIN, SERVICES } from './names.ts';
@@ -53,6 +53,10 @@ export class IptablesDataPlane implements DataPlane {
     resets: false,
     refusesNodeToExternal: false,
     guardsServiceBlocks: false,
+    localForOutsideOnly: true,
+    dropsWithoutLocal: true,
+    affinityEndsOnTime: true,
+    keepsConnections: true,
   };
   readonly #options: IptablesOptions;
   readonly #log: Logger;
@@ -142,24 +146,14 @@ export class IptablesDataPlane implements DataPlane {
     await this.#last.catch(() => {});
   }
 
-  async cleanup(): Promise<void> {
+  xtables(family: Family): XtablesUse | undefined {
+    const config = this.#options.tables.find((table) => table.family === family);
+    return config === undefined ? undefined : { has: isIptablesChain, jumps: jumps(config) };
+  }
+
+  async cleanup(next?: DataPlane): Promise<void> {
     await this.stop();
-    for (const family of [4, 6] as const) {
-      for (const variant of ['legacy', 'nft'] as const) {
-        const iptables = new Iptables(this.#run, family, variant);
-        let text = '';
-        try {
-          for (const table of ['filter', 'nat', 'mangle']) text += cleanupText(table, await iptables.save(table));
-        } catch (error) {
-          // A node may have only one variant.
-          this.#log.debug('nothing to clean', { family, variant, error: errorMessage(error) });
-          continue;
-        }
-        if (text === '') continue;
-        const done = await iptables.restore(text);
-        if (done.code !== 0) throw failed('iptables-restore of the clean-up', done);
-      }
-    }
+    await cleanXtables(this.#run, isIptablesChain, (family) => next?.xtables?.(family), this.#log);
     this.#complete = false;
     for (const family of this.#families) Object.assign(family, { full: true });
   }

@@ -6,7 +6,9 @@ import { type Family, parsePrefix } from '@weft/net';
 import { type Logger, Metrics, WeftError } from '@weft/plan';
 import { IptablesDataPlane } from '../iptables/dataplane.ts';
 import { NftablesDataPlane } from '../nftables/dataplane.ts';
-import { familyConfigs, type Mode, type TableOptions } from '../options.ts';
+import type { IpvsSettings } from '../ipvs/compile.ts';
+import { IpvsDataPlane } from '../ipvs/dataplane.ts';
+import { familyConfigs, type Mode, MODES, type TableOptions } from '../options.ts';
 import { proxyInformers, ServiceProxy } from '../proxy.ts';
 import type { KubeProxyConfiguration } from './configuration.ts';
 import { tuneConntrack } from './conntrack.ts';
@@ -43,12 +45,13 @@ function nodeNameOf(config: Pick<KubeProxyConfiguration, 'hostnameOverride'>): s
 
 /** The data plane that a configuration asks for. Throws WeftError for a mode that is not here. */
 export function modeOf(config: Pick<KubeProxyConfiguration, 'mode'>): Mode {
-  if (config.mode === '' || config.mode === 'nftables') return 'nftables';
-  if (config.mode === 'iptables') return 'iptables';
+  if (config.mode === '') return 'nftables';
+  const mode = MODES.find((known) => known === config.mode);
+  if (mode !== undefined) return mode;
   throw new WeftError({
     code: 'KUBE_PROXY_MODE',
     message: `KubeProxyConfiguration.mode: ${JSON.stringify(config.mode)} is not available in this build`,
-    hint: 'use nftables (the default) or iptables',
+    hint: `use one of ${MODES.join(', ')}; nftables is the default`,
   });
 }
 
@@ -76,7 +79,7 @@ export async function runKubeProxy(options: KubeProxyOptions): Promise<RunningKu
     log,
     metrics,
     // A restore of iptables holds the lock that all share; a change of a map does not.
-    ...(mode === 'iptables' ? { minSyncMs: config.iptables.minSyncPeriod } : {}),
+    ...(mode === 'nftables' ? {} : { minSyncMs: config[mode].minSyncPeriod }),
     ...(ns === undefined ? {} : { ns }),
     event: (service, type, reason, message) => {
       const [namespace = '', name = ''] = service.split('/');
@@ -100,10 +103,11 @@ export async function runKubeProxy(options: KubeProxyOptions): Promise<RunningKu
   recorder.event(about, 'Normal', 'Starting', '');
   await proxy.synced;
   // What a run in another mode has left would go on translating by what was true then.
-  const other = mode === 'nftables' ? 'iptables' : 'nftables';
-  await proxy
-    .removeTraces(other)
-    .catch((error: unknown) => log.warn('cannot remove rules of another mode', { other, error }));
+  for (const other of MODES.filter((known) => known !== mode)) {
+    await proxy
+      .removeTraces(other)
+      .catch((error: unknown) => log.warn('cannot remove rules of another mode', { other, error }));
+  }
   const change = async (next: KubeProxyConfiguration): Promise<void> =>
     proxy.switchTo(modeOf(next), await tableOptions(next, modeOf(next), at));
   return { proxy, change };
@@ -114,6 +118,7 @@ export async function cleanupKubeProxy(log: Logger, ns?: NetNs): Promise<void> {
   const shared = { log, tables: [], ...(ns === undefined ? {} : { ns }) };
   await new NftablesDataPlane(shared).cleanup();
   await new IptablesDataPlane(shared).cleanup();
+  await new IpvsDataPlane(shared).cleanup();
 }
 
 function setOomScore(score: number, log: Logger): void {
@@ -137,7 +142,8 @@ interface Surroundings {
 }
 
 async function tableOptions(config: KubeProxyConfiguration, mode: Mode, at: Surroundings): Promise<TableOptions> {
-  const plane = config[mode];
+  // ipvs mode takes its masquerading from the iptables part, as kube-proxy's does.
+  const plane = config[mode === 'ipvs' ? 'iptables' : mode];
   const { detectLocalMode, detectLocal } = config;
   const shared = {
     families: families(),
@@ -145,6 +151,7 @@ async function tableOptions(config: KubeProxyConfiguration, mode: Mode, at: Surr
     masqueradeAll: plane.masqueradeAll,
     masqueradeBit: plane.masqueradeBit,
     localhostNodePorts: config.iptables.localhostNodePorts,
+    ...(mode === 'ipvs' ? { ipvs: ipvsSettings(config.ipvs) } : {}),
     ...(config.nodePortAddresses.length === 0 ? {} : { nodePortAddresses: config.nodePortAddresses }),
   };
   switch (detectLocalMode) {
@@ -170,6 +177,19 @@ async function tableOptions(config: KubeProxyConfiguration, mode: Mode, at: Surr
       return { ...shared, clusterCidrs };
     }
   }
+}
+
+/** Seconds where the configuration has milliseconds. */
+function ipvsSettings(ipvs: KubeProxyConfiguration['ipvs']): IpvsSettings {
+  const { scheduler, strictARP, excludeCIDRs } = ipvs;
+  return {
+    ...(scheduler === '' ? {} : { scheduler }),
+    strictARP,
+    excludeCIDRs,
+    tcpTimeout: Math.round(ipvs.tcpTimeout / 1000),
+    tcpFinTimeout: Math.round(ipvs.tcpFinTimeout / 1000),
+    udpTimeout: Math.round(ipvs.udpTimeout / 1000),
+  };
 }
 
 /** Blocks of Services, from the API; none where it has no such objects or does not show them. */

@@ -54,6 +54,10 @@ export class NftablesDataPlane implements DataPlane {
     resets: true,
     refusesNodeToExternal: true,
     guardsServiceBlocks: true,
+    localForOutsideOnly: true,
+    dropsWithoutLocal: true,
+    affinityEndsOnTime: true,
+    keepsConnections: true,
   };
   readonly #options: NftablesOptions;
   readonly #log: Logger;

@@ -66,6 +66,11 @@ export class Host {
     return this.#command({ op: 'talk', id });
   }
 
+  /** Closes what `open` opened. */
+  shut(id: string): Promise<void> {
+    return this.#command({ op: 'close', id });
+  }
+
   /** Connects without pause until `stopHammer`, which gives the count of each result. */
   hammer(id: string, init: AskInit & { readonly pause?: number }): Promise<void> {
     return this.#command({ op: 'hammer', id, ...init });

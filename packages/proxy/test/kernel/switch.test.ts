@@ -35,7 +35,7 @@ describe('changing the data plane', () => {
     };
   });
 
-  const traces = (): Record<Mode, boolean> => ({
+  const traces = (): Partial<Record<Mode, boolean>> => ({
     nftables: stage.onNode('nft', 'list', 'tables').includes('weft-services'),
     iptables: /KUBE-/.test(stage.onNode('iptables-legacy-save')),
   });

@@ -13,6 +13,8 @@ import { RCODE, typeNumber } from '../../wire/index.ts';
 const ACTIONS = ['allow', 'block', 'filter', 'drop'] as const;
 type Action = (typeof ACTIONS)[number];
 
+const LABELS = ['server', 'zone', 'view'];
+
 interface Policy {
   readonly action: Action;
   /** Undefined: every type. */
@@ -106,11 +108,11 @@ export const acl: Plugin = {
     const counter = (what: string, doc: string, labels: string[]) =>
       runtime.metrics.counter(`coredns_acl_${what}_requests_total`, doc, labels);
     const counters = {
-      block: counter('blocked', 'Counter of DNS requests being blocked.', ['zone']),
-      filter: counter('filtered', 'Counter of DNS requests being filtered.', ['zone']),
-      drop: counter('dropped', 'Counter of DNS requests being dropped.', ['zone']),
+      block: counter('blocked', 'Counter of DNS requests being blocked.', LABELS),
+      filter: counter('filtered', 'Counter of DNS requests being filtered.', LABELS),
+      drop: counter('dropped', 'Counter of DNS requests being dropped.', LABELS),
     };
-    const allowed = counter('allowed', 'Counter of DNS requests being allowed.', []).cell();
+    const allowed = counter('allowed', 'Counter of DNS requests being allowed.', ['server', 'view']);
     const handler: Handler = {
       name: 'acl',
       serve(request, next) {
@@ -130,11 +132,11 @@ export const acl: Plugin = {
           const action = client === undefined ? 'block' : hit?.action;
           if (action === undefined) continue;
           if (action === 'allow') break;
-          counters[action].cell(zone).value += 1;
+          counters[action].cell(request.served.server, zone, request.served.view).value += 1;
           if (action === 'drop') return failure('acl', NO_ANSWER);
           return bareReply(action === 'block' ? RCODE.REFUSED : RCODE.NOERROR, 'acl');
         }
-        allowed.value += 1;
+        allowed.cell(request.served.server, request.served.view).value += 1;
         return next(request);
       },
     };

@@ -16,6 +16,7 @@ export const any: Plugin = {
     const reply: Reply = { ...bareReply(RCODE.NOERROR, 'any'), answers: [RECORD], own: true };
     const handler: Handler = {
       name: 'any',
+      steady: true,
       adjust: (query: Query, later: Reply) => (query.type === TYPE.ANY ? reply : later),
       serve: (request, next) => (request.query.type === TYPE.ANY ? reply : next(request)),
     };

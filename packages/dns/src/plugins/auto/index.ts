@@ -34,7 +34,8 @@ export const auto: Plugin = {
       const line = directive.block?.find(({ name }) => name.text === 'directory');
       if (line === undefined || options.directory === undefined) throw argumentError(directive.name, 'auto');
       if (line.args.length === 2) args(line, 3);
-      const [directory = '', pattern = 'db\\.(.*)', template = '{1}'] = options.directory;
+      const [folder = '', pattern = 'db\\.(.*)', template = '{1}'] = options.directory;
+      const directory = context.path(folder);
       let expression: RegExp;
       try {
         expression = new RegExp(pattern);

@@ -26,9 +26,11 @@ export const autopath: Plugin = {
     if (source === undefined) throw argumentError(directive.name, 'autopath');
     const named = directive.args.slice(0, -1).flatMap((token) => zonesFromArgument(token));
     const zones = new ZoneSet(named.length > 0 ? named : context.block.zones);
-    const done = context.runtime.metrics
-      .counter('coredns_autopath_success_total', 'Counter of requests that did autopath.')
-      .cell();
+    const done = context.runtime.metrics.counter(
+      'coredns_autopath_success_total',
+      'Counter of requests that did autopath.',
+      ['server'],
+    );
     let pathFor: SearchPath = () => undefined;
     if (!source.text.startsWith('@')) {
       let text: string;
@@ -65,7 +67,7 @@ export const autopath: Plugin = {
         if (at <= 0 || !labels.includes(at) || !key.endsWith(nameKey(first))) return next(request);
         const base = request.query.qname.subarray(0, at);
         return walk(request, next, base, path, () => {
-          done.value += 1;
+          done.cell(request.served.server).value += 1;
         });
       },
     };

@@ -1,10 +1,11 @@
-import { andThen, type Handler, type Outcome, type Reply, type Serve } from '../../server/handler.ts';
+import { type AnswerCache, andThen, type Handler, type Outcome, type Reply, type Serve } from '../../server/handler.ts';
 import type { Cell } from '../../server/metrics.ts';
 import type { Clock } from '../../server/plugin.ts';
 import { INTERNAL, Request } from '../../server/request.ts';
 import { ZoneSet } from '../../server/zoneset.ts';
-import { FLAG, OPCODE, RCODE, TYPE } from '../../wire/index.ts';
-import { cacheKey, classify, Entry, Shelf, smallestTtl, withoutOwner } from './store.ts';
+import type { Tally } from '../../fast/tallies.ts';
+import { FLAG, OPCODE, type Query, RCODE, TYPE } from '../../wire/index.ts';
+import { answersQuestion, cacheKey, classify, Entry, Shelf, smallestTtl, withoutOwner } from './store.ts';
 
 /** Limits of one sort of answers: entries, and seconds. */
 interface ShelfOptions {
@@ -23,7 +24,17 @@ export interface CacheOptions {
   readonly servfailTtl: number;
   readonly prefetch: { readonly amount: number; readonly gapMs: number; readonly percent: number } | undefined;
   readonly stale:
-    | { readonly forMs: number; readonly mode: 'immediate' | 'verify'; readonly timeoutMs: number }
+    | {
+        readonly forMs: number;
+        readonly mode: 'immediate' | 'verify';
+        readonly timeoutMs: number;
+        /** Seconds that clients may keep a stale answer. Default 0. */
+        readonly ttl?: number;
+        /** Milliseconds between attempts to refresh that fail. Default 0. */
+        readonly recheckMs?: number;
+        /** A good answer of before is preferred to a denial of now. */
+        readonly preferPositive?: boolean;
+      }
     | undefined;
   readonly keepTtl: boolean;
 }
@@ -50,13 +61,25 @@ export class CacheHandler implements Handler {
   readonly #noSuccess: ZoneSet;
   readonly #noDenial: ZoneSet;
   #owners: readonly Handler[] = [];
+  readonly #listeners = new Set<(key: string) => void>();
+
+  readonly cached: AnswerCache = {
+    peek: (query, dnssec) => this.#peek(query, dnssec),
+    onChange: (listener) => {
+      this.#listeners.add(listener);
+      return () => void this.#listeners.delete(listener);
+    },
+  };
 
   constructor(options: CacheOptions, metrics: CacheMetrics, clock: Clock) {
     this.#options = options;
     this.#metrics = metrics;
     this.#clock = clock;
-    this.success = new Shelf(options.success.capacity);
-    this.denial = new Shelf(options.denial.capacity);
+    const changed = (key: string): void => {
+      for (const listener of this.#listeners) listener(key);
+    };
+    this.success = new Shelf(options.success.capacity, changed);
+    this.denial = new Shelf(options.denial.capacity, changed);
     this.#zones = new ZoneSet(options.zones);
     this.#noSuccess = new ZoneSet(options.success.disabled);
     this.#noDenial = new ZoneSet(options.denial.disabled);
@@ -64,6 +87,26 @@ export class CacheHandler implements Handler {
 
   linked(later: readonly Handler[]): void {
     this.#owners = later.filter((handler) => handler.owns !== undefined);
+  }
+
+  /** Counts hits of answers that others gave. */
+  tally({ by, denial, ipv4, ipv6 }: Tally): void {
+    if (by !== this.name) return;
+    this.#metrics.requests.value += ipv4 + ipv6;
+    this.#metrics.hits[denial ? 'denial' : 'success'].value += ipv4 + ipv6;
+  }
+
+  /** What `serve` would replay, when it would do nothing else. */
+  #peek(query: Query, dnssec: boolean): ReturnType<AnswerCache['peek']> {
+    // Hits decide what is fetched ahead of time, and must be seen here.
+    if (this.#options.prefetch !== undefined || !this.#zones.has(query.key, query.labels)) return undefined;
+    for (const owner of this.#owners) if (owner.owns?.(query.key, query.labels) === true) return undefined;
+    const now = this.#clock.now();
+    const key = cacheKey(query, dnssec, (query.flags & FLAG.CD) !== 0);
+    const entry = this.#find(key, now, query.type);
+    if (entry === undefined || entry.left(now) <= 0) return undefined;
+    const { reply, ttl, storedAt, kind } = entry;
+    return { reply, ttl, storedAt, keepTtl: this.#options.keepTtl, denial: kind !== 'success', key };
   }
 
   serve(request: Request, next: Serve): Outcome | Promise<Outcome> {
@@ -74,7 +117,7 @@ export class CacheHandler implements Handler {
     this.#metrics.requests.value += 1;
     const now = this.#clock.now();
     const key = cacheKey(query, request.do, (query.flags & FLAG.CD) !== 0);
-    const entry = this.#find(key, now);
+    const entry = this.#find(key, now, query.type);
     if (entry === undefined) {
       this.#metrics.misses.value += 1;
       return andThen(next(request), (outcome) => this.#keep(key, request, outcome));
@@ -96,7 +139,7 @@ export class CacheHandler implements Handler {
   }
 
   /** The entry to answer from: fresh, or stale when that is allowed. A failure never hides a good answer. */
-  #find(key: string, now: number): Entry | undefined {
+  #find(key: string, now: number, type: number): Entry | undefined {
     const staleMs = this.#options.stale?.forMs ?? 0;
     const usable = (entry: Entry | undefined): entry is Entry => {
       if (entry === undefined) return false;
@@ -105,6 +148,8 @@ export class CacheHandler implements Handler {
     };
     const denial = this.denial.get(key);
     const success = this.success.get(key);
+    if (this.#options.stale?.preferPositive === true && usable(success) && answersQuestion(success.reply, type))
+      return success;
     if (usable(denial)) {
       const better =
         usable(success) && (denial.kind === 'servfail' || (denial.left(now) <= 0 && success.left(now) > 0));
@@ -118,15 +163,21 @@ export class CacheHandler implements Handler {
     if (stale?.mode !== 'verify') {
       this.#hit(entry);
       this.#metrics.stale.value += 1;
-      this.#refresh(key, entry, request, next);
-      return this.#replay(entry, request, 0);
+      if (entry.recheckAt <= this.#clock.now()) this.#refresh(key, entry, request, next);
+      return this.#replay(entry, request, stale?.ttl ?? 0);
     }
+    const { type } = request.query;
+    const prefers = stale.preferPositive === true && answersQuestion(entry.reply, type);
     const fresh = andThen(next(request), (outcome) => this.#keep(key, request, outcome));
     const orStale = (outcome: Outcome | undefined): Outcome => {
-      const good = outcome?.kind === 'reply' && (outcome.rcode === RCODE.NOERROR || outcome.rcode === RCODE.NXDOMAIN);
+      const good =
+        outcome?.kind === 'reply' &&
+        (prefers
+          ? answersQuestion(outcome, type)
+          : outcome.rcode === RCODE.NOERROR || outcome.rcode === RCODE.NXDOMAIN);
       if (good) return outcome;
       this.#metrics.stale.value += 1;
-      return this.#replay(entry, request, 0);
+      return this.#replay(entry, request, stale.ttl ?? 0);
     };
     if (!(fresh instanceof Promise)) return orStale(fresh);
     const settled = fresh.catch(() => undefined);
@@ -160,6 +211,8 @@ export class CacheHandler implements Handler {
           this.#keep(key, again, await next(again));
         } finally {
           entry.refreshing = false;
+          // One that went well has put another entry in its place.
+          entry.recheckAt = this.#clock.now() + (this.#options.stale?.recheckMs ?? 0);
         }
       })().catch(() => {});
     });
@@ -170,6 +223,13 @@ export class CacheHandler implements Handler {
     const wantsAd = request.do || (request.query.flags & FLAG.AD) !== 0;
     const flags = wantsAd ? entry.reply.flags : entry.reply.flags & ~FLAG.AD;
     return { ...entry.reply, flags, ttl };
+  }
+
+  /** An answer that has nothing of what was asked for must not take the place of one that has, where that is preferred. */
+  #wouldLose(key: string, reply: Reply, type: number): boolean {
+    if (this.#options.stale?.preferPositive !== true || answersQuestion(reply, type)) return false;
+    const known = this.success.get(key);
+    return known !== undefined && answersQuestion(known.reply, type);
   }
 
   /** Stores an answer that may be stored, and gives it the TTL that it will age from. */
@@ -192,6 +252,7 @@ export class CacheHandler implements Handler {
       };
       const entry = new Entry(stored, kind, ttl, this.#clock.now());
       if (kind === 'success') {
+        if (this.#wouldLose(key, outcome, query.type)) return { ...outcome, ttl };
         this.success.set(key, entry);
         this.denial.delete(key);
       } else this.denial.set(key, entry);

@@ -68,20 +68,33 @@ const schema = {
     },
   },
   serve_stale: {
-    syntax: '[DURATION] [immediate|verify [TIMEOUT]]',
-    doc: 'Answer with what expired up to DURATION (1h) ago while asking again; `verify` asks first.',
+    syntax: '[DURATION] [immediate|verify [TIMEOUT]] [TTL [RECHECK]]',
+    doc: 'Answer with what expired up to DURATION (1h) ago while asking again; `verify` asks first. Clients may keep it for TTL (0) seconds; an attempt that failed is made again after RECHECK at the earliest.',
     parse: (line) => {
-      const words = args(line, 0, 3);
+      const words = args(line, 0, 5);
       const seconds = words[0] === undefined ? 3600 : durationOf(line, words[0]);
       if (seconds < 0) throw parsingError(line.name, `invalid negative duration for serve_stale: ${words[0]}`);
       const mode = words[1] ?? 'immediate';
       if (mode !== 'immediate' && mode !== 'verify') {
         throw parsingError(line.name, `invalid value for serve_stale refresh mode: ${mode}`);
       }
-      const timeoutMs = words[2] === undefined ? 0 : durationOf(line, words[2]) * 1000;
-      return { forMs: seconds * 1000, mode: mode as 'immediate' | 'verify', timeoutMs };
+      const rest = words.slice(2);
+      // A timeout has a unit, a TTL has none.
+      const timed = mode === 'verify' && rest[0] !== undefined && !/^[0-9]+$/.test(rest[0]);
+      const timeoutMs = timed ? durationOf(line, rest.shift() as string) * 1000 : 0;
+      const [ttlText, recheckText, extra] = rest;
+      if (extra !== undefined) throw argumentError(line.args.at(-1) ?? line.name, extra);
+      const ttl = ttlText === undefined ? 0 : number(line, ttlText);
+      if (ttl < 0) throw parsingError(line.name, `serve_stale TTL can not be negative: ${ttl}`);
+      const recheckMs = recheckText === undefined ? 0 : durationOf(line, recheckText) * 1000;
+      return { forMs: seconds * 1000, mode: mode as 'immediate' | 'verify', timeoutMs, ttl, recheckMs };
     },
   },
+  serve_stale_policy: option.choice(
+    ['prefer_positive'],
+    'A good answer that expired is preferred to a denial or failure of now, for as long as `serve_stale` keeps it.',
+    (value) => `unknown serve_stale_policy '${value}'`,
+  ),
   servfail: {
     syntax: 'DURATION',
     doc: 'How long to keep server failures; at most 5m, default 5s.',
@@ -145,7 +158,10 @@ export const cache: Plugin = {
         denial: limits(options.denial, MAX_DENIAL, 'denial'),
         servfailTtl: options.servfail ?? 5,
         prefetch: options.prefetch,
-        stale: options.serve_stale,
+        stale:
+          options.serve_stale === undefined
+            ? undefined
+            : { ...options.serve_stale, preferPositive: options.serve_stale_policy === 'prefer_positive' },
         keepTtl: options.keepttl === true,
       },
       metricsOf(context),

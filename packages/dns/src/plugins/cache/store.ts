@@ -41,6 +41,8 @@ export class Entry {
   hits = 0;
   lastHit = 0;
   refreshing = false;
+  /** Milliseconds since the epoch before which a refresh that failed is not tried again. */
+  recheckAt = 0;
 
   constructor(reply: Reply, kind: AnswerKind, ttl: number, now: number) {
     this.reply = reply;
@@ -61,6 +63,12 @@ export class Entry {
   }
 }
 
+/** Whether an answer has what was asked for, and not only a way there. */
+export function answersQuestion(reply: Reply, type: number): boolean {
+  if (reply.rcode !== RCODE.NOERROR) return false;
+  return reply.answers.some((rr) => rr.type === type || type === TYPE.ANY);
+}
+
 /** Owners equal to the question follow the question of whoever asks, letter case included. */
 export function withoutOwner(records: readonly Rr[], key: NameKey): readonly Rr[] {
   return records.map((rr) => (rr.name !== undefined && nameKey(rr.name) === key ? { ...rr, name: undefined } : rr));
@@ -74,10 +82,13 @@ export function cacheKey(query: Query, dnssec: boolean, checkingDisabled: boolea
 export class Shelf {
   readonly #entries = new Map<string, Entry>();
   readonly #capacity: number;
+  readonly #changed: (key: string) => void;
   evictions = 0;
 
-  constructor(capacity: number) {
+  /** `changed` is told the key of every entry that is replaced or goes. */
+  constructor(capacity: number, changed: (key: string) => void) {
     this.#capacity = capacity;
+    this.#changed = changed;
   }
 
   get size(): number {
@@ -89,16 +100,17 @@ export class Shelf {
   }
 
   set(key: string, entry: Entry): void {
+    this.#changed(key);
     this.#entries.delete(key);
     if (this.#entries.size >= this.#capacity) {
       const oldest = this.#entries.keys().next();
-      if (!oldest.done) this.#entries.delete(oldest.value);
+      if (!oldest.done) this.delete(oldest.value);
       this.evictions += 1;
     }
     this.#entries.set(key, entry);
   }
 
   delete(key: string): void {
-    this.#entries.delete(key);
+    if (this.#entries.delete(key)) this.#changed(key);
   }
 }

@@ -69,14 +69,16 @@ export const dns64: Plugin = {
     const options = parseOptions(schema, directive.block, context.warn);
     const [argument] = directive.args;
     const prefix = options.prefix ?? (argument === undefined ? WELL_KNOWN : prefixOf(argument, directive.args.length));
-    const translated = context.runtime.metrics
-      .counter('coredns_dns64_requests_translated_total', 'Counter of DNS requests translated by dns64.')
-      .cell();
+    const translated = context.runtime.metrics.counter(
+      'coredns_dns64_requests_translated_total',
+      'Counter of DNS requests translated by dns64.',
+      ['server'],
+    );
     const synthesize = (request: Request, original: Outcome): Outcome | Promise<Outcome> => {
       if (!wanted(original, options.translate_all === true)) return original;
       return andThen(context.lookup(request.query.qname, TYPE.A, request), (found) => {
         if (found.kind !== 'reply' || !found.answers.some(({ type }) => type === TYPE.A)) return original;
-        translated.value += 1;
+        translated.cell(request.served.server).value += 1;
         return { ...found, by: 'dns64', authority: [], answers: made(prefix, found, negativeTtl(original)) };
       });
     };

@@ -35,8 +35,9 @@ export const file: Plugin = {
       if (options.fallthrough !== undefined) {
         through.push(...(options.fallthrough.length > 0 ? options.fallthrough : origins));
       }
+      const at = context.path(path.text);
       context.onStart(() => {
-        const files = origins.map((origin) => new ZoneFile('file', path.text, keyFromText(origin), zones, log));
+        const files = origins.map((origin) => new ZoneFile('file', at, keyFromText(origin), zones, log));
         for (const one of files) one.look();
         const seconds = options.reload ?? 60;
         if (seconds === 0) return;

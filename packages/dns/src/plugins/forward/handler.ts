@@ -15,8 +15,8 @@ export interface ForwardOptions {
   readonly maxFails: number;
   /** Queries waiting for an upstream at any time; 0 for no limit. */
   readonly maxConcurrent: number;
-  /** Attempts per query; 0 for as many as the time allows. */
-  readonly maxAttempts: number;
+  /** Attempts per query; 0 for as many as the time allows. Undefined: twice the upstreams. */
+  readonly maxAttempts: number | undefined;
   readonly forceTcp: boolean;
   readonly preferUdp: boolean;
   readonly failfast: boolean;
@@ -32,24 +32,31 @@ export interface ForwardMetrics {
   readonly rejects: Cell;
 }
 
+/** An answer, and who gave it. */
+interface Answer {
+  readonly message: Message;
+  readonly from: Upstream;
+}
+
 const DEADLINE_MS = 5000;
 const KEPT_FLAGS = FLAG.AA | FLAG.TC | FLAG.RA | FLAG.AD;
 
 /** Sends queries to other servers. */
 export class ForwardHandler implements Handler {
   readonly name = 'forward';
-  readonly #upstreams: readonly Upstream[];
+  /** Whom it asks; none until addresses of upstreams that are given by name are known. */
+  upstreams: readonly Upstream[];
   readonly #options: ForwardOptions;
   readonly #metrics: ForwardMetrics;
   readonly #from: ZoneSet;
   readonly #except: ZoneSet;
   /** Equal queries on their way: the second waits for the answer to the first. */
-  readonly #flights = new Map<string, Promise<Message>>();
+  readonly #flights = new Map<string, Promise<Answer>>();
   #concurrent = 0;
   #turn = 0;
 
   constructor(upstreams: readonly Upstream[], options: ForwardOptions, metrics: ForwardMetrics) {
-    this.#upstreams = upstreams;
+    this.upstreams = upstreams;
     this.#options = options;
     this.#metrics = metrics;
     this.#from = new ZoneSet([options.from]);
@@ -66,8 +73,9 @@ export class ForwardHandler implements Handler {
     }
     this.#concurrent += 1;
     return this.#forward(request).then(
-      (message) => {
+      ({ message, from }) => {
         this.#concurrent -= 1;
+        request.metadata?.set('forward/upstream', () => from.name);
         return this.#deliver(request, message, next);
       },
       (error: Error) => {
@@ -105,7 +113,7 @@ export class ForwardHandler implements Handler {
     };
   }
 
-  #forward(request: Request): Promise<Message> {
+  #forward(request: Request): Promise<Answer> {
     const { query, context } = request;
     const bytes = encodeQuery({
       id: 0,
@@ -131,7 +139,7 @@ export class ForwardHandler implements Handler {
    * Asks one upstream after the other. One that fails is replaced at once; one that is slower than usual is left
    * waiting while the next is asked as well, so that an upstream that died costs a moment and not a timeout.
    */
-  #race(bytes: Uint8Array, tcp: boolean): Promise<Message> {
+  #race(bytes: Uint8Array, tcp: boolean): Promise<Answer> {
     const order = this.#order();
     const { maxFails, maxAttempts, failover, failfast } = this.#options;
     if (order.every((upstream) => upstream.down(maxFails))) {
@@ -139,13 +147,14 @@ export class ForwardHandler implements Handler {
       if (failfast) return Promise.reject(new Error('no healthy proxies'));
     }
     return new Promise((resolve, reject) => {
-      const limit = maxAttempts === 0 ? Number.POSITIVE_INFINITY : maxAttempts;
+      const attempts = maxAttempts ?? 2 * order.length;
+      const limit = attempts === 0 ? Number.POSITIVE_INFINITY : attempts;
       const expires = performance.now() + DEADLINE_MS;
       let started = 0;
       let waiting = 0;
       let settled = false;
       let lastError = new Error('no healthy proxies');
-      let fallback: Message | undefined;
+      let fallback: Answer | undefined;
       let hedge: NodeJS.Timeout | undefined;
       const finish = (): void => {
         settled = true;
@@ -177,13 +186,13 @@ export class ForwardHandler implements Handler {
             waiting -= 1;
             if (settled) return;
             if (failover.includes(message.rcode) && started < order.length) {
-              fallback ??= message;
+              fallback = { message, from: upstream };
               if (more()) ask();
               else if (waiting === 0) giveUp();
               return;
             }
             finish();
-            resolve(message);
+            resolve({ message, from: upstream });
           },
           (error: Error) => {
             waiting -= 1;
@@ -213,7 +222,7 @@ export class ForwardHandler implements Handler {
 
   /** Upstreams in the order to ask: by policy, those that do not answer at the moment last. */
   #order(): readonly Upstream[] {
-    const all = this.#upstreams;
+    const all = this.upstreams;
     if (all.length === 1) return all;
     const { policy, maxFails } = this.#options;
     let list = [...all];

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { ConnectionOptions } from 'node:tls';
+import type { Target } from '../../client/channel.ts';
 import type { Directive } from '../../corefile/directive.ts';
 import { argumentError, parsingError } from '../../corefile/error.ts';
 import { args, option, type Option, type OptionSchema, parseDuration, parseOptions } from '../../corefile/options.ts';
@@ -8,7 +9,7 @@ import { chain, type Handler } from '../../server/handler.ts';
 import type { Plugin, SetupContext } from '../../server/plugin.ts';
 import { rcodeNumber } from '../../wire/index.ts';
 import { ForwardHandler } from './handler.ts';
-import { targetsOf } from './targets.ts';
+import { allTargets, resolveTargets, targetsOf } from './targets.ts';
 import { Upstream } from './upstream.ts';
 
 const MAX_UPSTREAMS = 15;
@@ -54,6 +55,17 @@ const schema = {
   max_concurrent: count('Queries waiting at one time; more are refused. Default 0, no limit.'),
   max_connect_attempts: count('Attempts per query; 0 for as many as 5 seconds allow. Default twice the upstreams.'),
   max_idle_conns: count('Accepted; connections carry many queries and need no pool.'),
+  doh_method: option.choice(
+    ['GET', 'POST'],
+    'HTTP method for https:// upstreams. Default POST.',
+    (value) => `unknown doh_method '${value}'`,
+  ),
+  resolver: option.words(
+    'ADDRESS…',
+    "Servers that know the addresses of upstreams given by name. Default the system's.",
+    1,
+    Number.POSITIVE_INFINITY,
+  ),
   force_tcp: option.flag('Ask over TCP always.'),
   prefer_udp: option.flag('Ask over UDP first, also for clients that came over TCP.'),
   expire: option.duration('DURATION', 'Close sockets that were idle for so long. Default 10s.'),
@@ -80,7 +92,14 @@ const schema = {
   tls_servername: option.text('NAME', 'Name that the certificate of tls:// upstreams must have.'),
   next: rcodes('Answers with these codes are asked of the next `forward` in the block.'),
   next_on_nodata: option.flag('So are answers without records.'),
-  failover: rcodes('Answers with these codes are asked of another upstream.'),
+  failover: {
+    ...rcodes('Answers with these codes are asked of another upstream.'),
+    parse: (line) => {
+      const codes = rcodes('').parse(line);
+      if (codes.includes(0)) throw parsingError(line.name, 'NoError cannot be used in failover');
+      return codes;
+    },
+  },
   failfast_all_unhealthy_upstreams: option.flag('SERVFAIL at once when all upstreams are down.'),
 } satisfies OptionSchema;
 
@@ -106,31 +125,32 @@ function setupOne(directive: Directive, context: SetupContext): Handler {
   const zone = zonesFromArgument(from)[0];
   if (zone === undefined) throw parsingError(from, `unable to normalize '${from.text}'`);
   const options = parseOptions(schema, directive.block, context.warn);
-  const targets = to.flatMap((token) => targetsOf(token));
-  if (targets.length > MAX_UPSTREAMS) {
-    throw parsingError(directive.name, `more than ${MAX_UPSTREAMS} TOs configured: ${targets.length}`);
-  }
-  const tls = tlsOptions(options.tls ?? [], options.tls_servername);
+  const targets = to.flatMap((token) => targetsOf(token, options.doh_method, options.tls_servername !== undefined));
+  const limit = (length: number): void => {
+    if (length > MAX_UPSTREAMS)
+      throw parsingError(directive.name, `more than ${MAX_UPSTREAMS} TOs configured: ${length}`);
+  };
+  limit(targets.length);
+  const tls = tlsOptions((options.tls ?? []).map(context.path), options.tls_servername);
   const { metrics } = context.runtime;
   const check = options.health_check;
-  const upstreams = targets.map(
-    (target) =>
-      new Upstream(
-        target.tls === undefined ? target : { ...target, tls: { ...tls, ...target.tls } },
-        {
-          timeoutMs: 2000,
-          expireMs: (options.expire ?? 10) * 1000,
-          checkMs: (check?.seconds ?? 0.5) * 1000,
-          check: { name: check?.name ?? '.', recursion: check?.recursion ?? true },
-          forceTcp: options.force_tcp === true,
-        },
-        metrics,
-      ),
-  );
+  const make = (target: Target): Upstream =>
+    new Upstream(
+      target.tls === undefined ? target : { ...target, tls: { ...tls, ...target.tls } },
+      {
+        timeoutMs: 2000,
+        expireMs: (options.expire ?? 10) * 1000,
+        checkMs: (check?.seconds ?? 0.5) * 1000,
+        check: { name: check?.name ?? '.', recursion: check?.recursion ?? true },
+        forceTcp: options.force_tcp === true,
+      },
+      metrics,
+    );
+  let upstreams: readonly Upstream[] = allTargets(targets) ? targets.map(make) : [];
   context.onStop(() => {
     for (const upstream of upstreams) upstream.close();
   });
-  return new ForwardHandler(
+  const handler = new ForwardHandler(
     upstreams,
     {
       from: zone,
@@ -138,7 +158,7 @@ function setupOne(directive: Directive, context: SetupContext): Handler {
       policy: options.policy ?? 'random',
       maxFails: options.max_fails ?? 2,
       maxConcurrent: options.max_concurrent ?? 0,
-      maxAttempts: options.max_connect_attempts ?? 2 * upstreams.length,
+      maxAttempts: options.max_connect_attempts,
       forceTcp: options.force_tcp === true,
       preferUdp: options.prefer_udp === true,
       failfast: options.failfast_all_unhealthy_upstreams === true,
@@ -161,6 +181,15 @@ function setupOne(directive: Directive, context: SetupContext): Handler {
         .cell(),
     },
   );
+  if (!allTargets(targets)) {
+    context.onStart(async () => {
+      const found = await resolveTargets(targets, options.resolver ?? []);
+      limit(found.length);
+      upstreams = found.map(make);
+      handler.upstreams = upstreams;
+    });
+  }
+  return handler;
 }
 
 /** Certificates as CoreDNS orders them: CA alone, certificate and key, or certificate, key and CA. */

@@ -1,6 +1,7 @@
 import type { Cell, DnsMetrics, HistogramVec } from '../../server/metrics.ts';
 import { encodeQuery, FLAG, type Message, nameFromText, rcodeName, TYPE } from '../../wire/index.ts';
 import { type Channel, ClosedConnection, StreamChannel, type Target, UdpChannel } from '../../client/channel.ts';
+import { DohChannel } from '../../client/doh.ts';
 
 export interface UpstreamOptions {
   /** Milliseconds until a query without answer has failed. */
@@ -32,6 +33,7 @@ export class Upstream {
   readonly #tcp: Channel[] = [];
   readonly #checkFailures: Cell;
   readonly #duration: HistogramVec;
+  readonly #connections: Readonly<Record<'hits' | 'misses', (proto: string) => Cell>>;
   #fails = 0;
   #checking: NodeJS.Timeout | true | undefined;
   #sweep: NodeJS.Timeout | undefined;
@@ -51,6 +53,15 @@ export class Upstream {
         'to',
       ])
       .cell('forward', this.name);
+    const connections = (what: 'hits' | 'misses'): ((proto: string) => Cell) => {
+      const counter = metrics.counter(
+        `coredns_proxy_conn_cache_${what}_total`,
+        `Counter of connection cache ${what} per upstream and protocol.`,
+        ['proxy_name', 'to', 'proto'],
+      );
+      return (proto) => counter.cell('forward', this.name, proto);
+    };
+    this.#connections = { hits: connections('hits'), misses: connections('misses') };
     this.#duration = metrics.histogram(
       'coredns_proxy_request_duration_seconds',
       'Histogram of the time each request took.',
@@ -143,13 +154,26 @@ export class Upstream {
     }
     const usable = list.filter((channel) => stream || now - channel.opened <= MAX_AGE_MS);
     const wanted = stream ? 1 : MAX_CHANNELS;
+    const proto = stream ? this.#streamProto : 'udp';
     if (usable.length < wanted) {
-      const channel = stream ? new StreamChannel(this.#target) : new UdpChannel(this.#target);
+      this.#connections.misses(proto).value += 1;
+      const channel = this.#newChannel(stream);
       list.push(channel);
       this.#sweep ??= setInterval(() => this.#expire(), 5000).unref();
       return channel;
     }
+    this.#connections.hits(proto).value += 1;
     return usable[Math.floor(Math.random() * usable.length)] as Channel;
+  }
+
+  get #streamProto(): string {
+    if (this.#target.doh !== undefined) return 'https';
+    return this.#target.tls === undefined ? 'tcp' : 'tcp-tls';
+  }
+
+  #newChannel(stream: boolean): Channel {
+    if (!stream) return new UdpChannel(this.#target);
+    return this.#target.doh === undefined ? new StreamChannel(this.#target) : new DohChannel(this.#target);
   }
 
   #expire(): void {

@@ -39,7 +39,7 @@ export const hosts: Plugin = {
       context.warn,
     );
     const [file, ...zoneTokens] = directive.args;
-    const path = file?.text ?? '/etc/hosts';
+    const path = file === undefined ? '/etc/hosts' : context.path(file.text);
     const zones = zoneTokens.flatMap((token) => zonesFromArgument(token));
     const served = new ZoneSet(zones.length > 0 ? zones : context.block.zones);
     const { fallthrough } = options;
@@ -54,8 +54,8 @@ export const hosts: Plugin = {
     let timer: NodeJS.Timeout | undefined;
     const { metrics, log } = context.runtime;
     const entries = metrics
-      .gauge('coredns_hosts_entries', 'The combined number of entries in hosts and Corefile.')
-      .cell();
+      .gauge('coredns_hosts_entries', 'The combined number of entries in hosts and Corefile.', ['hostsfile'])
+      .cell(path);
     const reloaded = metrics
       .gauge('coredns_hosts_reload_timestamp_seconds', 'The timestamp of the last reload of hosts file.')
       .cell();

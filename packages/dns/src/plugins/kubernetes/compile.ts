@@ -3,8 +3,11 @@ import { concat, labelKey, type NameKey, nameFromText, type Rr, rdata, record, T
 import { authoritative, type Reply } from '../../server/handler.ts';
 import { NO_PORT, type SlimEndpoint, type SlimPort, type SlimService, type SlimSlice } from './objects.ts';
 
-/** One thing a name stands for: an address (or host name) with a port, reached as `label` below the Service. */
-type Visit = (host: string, port: number, label: string | undefined) => void;
+/**
+ * One thing a name stands for: an address (or host name) with a port, reached by `label` below the Service, which is one
+ * label as in a NameKey, or two for an endpoint of another cluster.
+ */
+type Visit = (host: string, port: number, label: NameKey | undefined) => void;
 
 interface Hosts {
   readonly a: readonly Rr[];
@@ -18,11 +21,22 @@ interface Hosts {
 
 /** A SRV record's target before the zone is known. */
 export interface SrvTarget {
-  readonly label: string | undefined;
+  readonly label: NameKey | undefined;
   readonly port: number;
 }
 
-/** Answers for one name. Records are made when they are first asked for and live as long as the name is unchanged. */
+/** Names whose records are kept: those that were last made, in the order in which they were. */
+const RECENT = 1024;
+const recent: (NameAnswers | undefined)[] = Array.from({ length: RECENT });
+let oldest = 0;
+
+function keepRecent(answers: NameAnswers): void {
+  recent[oldest]?.forget();
+  recent[oldest] = answers;
+  oldest = (oldest + 1) % RECENT;
+}
+
+/** Answers for one name. Records are made when they are asked for, and kept for a while. */
 export class NameAnswers {
   /** Calls for everything that stands behind the name. */
   readonly each: (visit: Visit) => void;
@@ -35,8 +49,16 @@ export class NameAnswers {
   }
 
   get hosts(): Hosts {
-    this.#hosts ??= this.#collect();
+    if (this.#hosts === undefined) {
+      this.#hosts = this.#collect();
+      keepRecent(this);
+    }
     return this.#hosts;
+  }
+
+  /** Gives the memory of the records back; they are made again when they are asked for. */
+  forget(): void {
+    this.#hosts = undefined;
   }
 
   /** True when nothing stands behind the name: it does not exist then. */
@@ -46,8 +68,8 @@ export class NameAnswers {
   }
 
   /** Every address with every port; ports that do not exist are left out but counted for the weight. */
-  srv(): { targets: { label: string | undefined; port: number; address: Uint8Array }[]; weight: number } {
-    const targets: { label: string | undefined; port: number; address: Uint8Array }[] = [];
+  srv(): { targets: { label: NameKey | undefined; port: number; address: Uint8Array }[]; weight: number } {
+    const targets: { label: NameKey | undefined; port: number; address: Uint8Array }[] = [];
     let all = 0;
     this.each((host, port, label) => {
       const ip = parseIp(host);
@@ -79,6 +101,8 @@ export class NameAnswers {
   }
 }
 
+const NOTHING = new NameAnswers(() => {}, 0);
+
 function wireName(text: string): Uint8Array | undefined {
   try {
     return nameFromText(text);
@@ -105,6 +129,8 @@ export interface CompileOptions {
   readonly podNames: boolean;
   /** A ClusterIP Service without ready endpoints does not exist. */
   readonly ignoreEmpty: boolean;
+  /** Services of several clusters: endpoints are named `endpoint.cluster`. */
+  readonly multicluster: boolean;
 }
 
 /** All answers below one Service: the value of its entry in the plan. */
@@ -116,6 +142,8 @@ export class ServiceAnswers {
   readonly #options: CompileOptions;
   #ports: Map<NameKey, NameAnswers> | undefined;
   #endpoints: Map<NameKey, NameAnswers> | undefined;
+  /** By topology zone, those that have endpoints. */
+  #zones: Map<string, NameAnswers> | undefined;
 
   constructor(service: SlimService, slices: readonly SlimSlice[], options: CompileOptions) {
     this.service = service;
@@ -155,6 +183,30 @@ export class ServiceAnswers {
     return this.#endpoints.get(key);
   }
 
+  /**
+   * Answers for the endpoints in a topology zone; only headless Services have such names. When the zone has none, nothing
+   * stands behind the name, or with `prefer` all endpoints do.
+   */
+  zonal(zone: string, prefer: boolean): NameAnswers | undefined {
+    if (this.service.kind !== 'headless') return undefined;
+    this.#zones ??= this.#byZone();
+    return this.#zones.get(zone) ?? (prefer ? this.own : NOTHING);
+  }
+
+  #byZone(): Map<string, NameAnswers> {
+    const zones = new Set(this.slices.flatMap(({ endpoints }) => endpoints.map(({ zone }) => zone ?? '')));
+    zones.delete('');
+    const each =
+      (zone: string) =>
+      (visit: Visit): void => {
+        for (const slice of this.slices) {
+          const local = slice.endpoints.filter((endpoint) => endpoint.zone === zone);
+          this.#visitSlice(slice, local, () => true, visit);
+        }
+      };
+    return new Map([...zones].map((zone) => [zone, new NameAnswers(each(zone), this.#options.ttl)]));
+  }
+
   /** All endpoints by their labels as in a NameKey. */
   endpoints(): Iterable<[NameKey, NameAnswers]> {
     this.#endpoints ??= this.#byLabel();
@@ -172,7 +224,8 @@ export class ServiceAnswers {
   /** Reverse records that this Service gives rise to. */
   reverse(): ReverseName[] {
     const { service } = this;
-    if (service.kind === 'external') return [];
+    // Addresses lead back to names of this cluster.
+    if (service.kind === 'external' || this.#options.multicluster) return [];
     const base = relativeName(service);
     const out: ReverseName[] = [];
     for (const ip of service.ips) {
@@ -180,6 +233,7 @@ export class ServiceAnswers {
       if (canonical !== undefined) out.push({ ip: canonical, target: base, cluster: true });
     }
     for (const slice of this.slices) {
+      if (!slice.named) continue;
       for (const endpoint of slice.endpoints) {
         // Only endpoints with a name of their own lead back to it (Kubernetes DNS specification 2.4.3).
         const label = endpoint.hostname === '' ? undefined : labelKey(endpoint.hostname);
@@ -191,8 +245,18 @@ export class ServiceAnswers {
     return out;
   }
 
-  /** The label of an endpoint: its hostname, its pod's name when asked for, or its address with dashes. */
-  label(endpoint: SlimEndpoint): string {
+  /**
+   * The label of an endpoint: its hostname, its pod's name when asked for, or its address with dashes; and the label of
+   * its cluster when there are several. Undefined when that is no label.
+   */
+  #label(endpoint: SlimEndpoint, slice: SlimSlice): NameKey | undefined {
+    const label = labelKey(this.#labelText(endpoint));
+    if (!this.#options.multicluster || label === undefined) return label;
+    const cluster = labelKey(slice.cluster ?? '');
+    return cluster === undefined ? undefined : label + cluster;
+  }
+
+  #labelText(endpoint: SlimEndpoint): string {
     if (endpoint.hostname !== '') return endpoint.hostname;
     if (this.#options.podNames && endpoint.pod !== '') return endpoint.pod;
     return dashedAddress(endpoint.address);
@@ -213,7 +277,7 @@ export class ServiceAnswers {
       for (const slice of slices) this.#visitSlice(slice, slice.endpoints, wanted, visit);
       return;
     }
-    if (this.#options.ignoreEmpty && !slices.some((slice) => slice.endpoints.length > 0)) return;
+    if (this.#options.ignoreEmpty && !slices.some((slice) => slice.size > 0)) return;
     for (const port of service.ports) {
       if (!wanted(port)) continue;
       for (const ip of service.ips) visit(ip, port.port, undefined);
@@ -228,7 +292,7 @@ export class ServiceAnswers {
   ): void {
     for (const endpoint of endpoints) {
       for (const port of slice.ports) {
-        if (wanted(port)) visit(endpoint.address, port.port, this.label(endpoint));
+        if (wanted(port)) visit(endpoint.address, port.port, this.#label(endpoint, slice));
       }
     }
   }
@@ -237,7 +301,7 @@ export class ServiceAnswers {
     const groups = new Map<NameKey, [SlimSlice, SlimEndpoint][]>();
     for (const slice of this.slices) {
       for (const endpoint of slice.endpoints) {
-        const key = labelKey(this.label(endpoint));
+        const key = this.#label(endpoint, slice);
         if (key === undefined) continue;
         const group = groups.get(key);
         if (group === undefined) groups.set(key, [[slice, endpoint]]);
@@ -279,7 +343,6 @@ export function srvData(
   weight: number,
   zone: Uint8Array,
 ): { name: Uint8Array; data: Uint8Array } {
-  const label = target.label === undefined ? '' : (labelKey(target.label) ?? '');
-  const name = concat([Buffer.from(label, 'latin1'), relativeName(service), zone]);
+  const name = concat([Buffer.from(target.label ?? '', 'latin1'), relativeName(service), zone]);
   return { name, data: rdata.srv(0, weight, target.port, name) };
 }

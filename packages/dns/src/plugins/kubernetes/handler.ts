@@ -1,5 +1,6 @@
 import type { Provenance } from '@weft/plan';
 import {
+  type AnswerSource,
   andThen,
   authoritative,
   failure,
@@ -32,6 +33,8 @@ import {
 import { reverseAddress } from '../../wire/reverse.ts';
 import { followAlias } from './alias.ts';
 import { type NameAnswers, relativeName, type ServiceAnswers, srvData } from './compile.ts';
+import { KeptAnswers } from './kept.ts';
+import { describeName, describePod } from './describe.ts';
 import { nameServers } from './nameservers.ts';
 import { addressOf, endsWith, once, soaRecord } from './records.ts';
 import { type Found, type Lookup, NODATA, NXDOMAIN, type PodName } from './table.ts';
@@ -45,6 +48,10 @@ export interface KubernetesOptions {
   /** Seconds. */
   readonly ttl: number;
   readonly pods: 'disabled' | 'insecure' | 'verified';
+  /** Whose pods `verified` means, and who asks. Default: those of the handler's own view. */
+  readonly podView?: () => ClusterView | undefined;
+  /** Names that the zones have besides those of every cluster. */
+  readonly shape: { readonly multicluster: boolean; readonly zonal: boolean };
   /** Zones in which names that do not exist go on to the next plugin; empty for all, undefined for none. */
   readonly fallthrough: readonly string[] | undefined;
   readonly lookup: (name: Uint8Array, type: number, request: Request) => Outcome | Promise<Outcome>;
@@ -93,6 +100,8 @@ export class KubernetesHandler implements Handler {
     onChange: (listener) => this.view?.table.onChange(listener) ?? (() => {}),
   };
 
+  readonly answers: AnswerSource;
+
   readonly external: ExternalSource = {
     namespace: (label) => this.view?.table.hasNamespace(label) ?? false,
     service: (labels) => {
@@ -121,6 +130,13 @@ export class KubernetesHandler implements Handler {
     const { fallthrough } = options;
     this.#fallthrough =
       fallthrough === undefined ? undefined : new ZoneSet(fallthrough.length === 0 ? ['.'] : fallthrough);
+    this.answers = new KeptAnswers({
+      forward: this.#forward,
+      fallthrough,
+      pods: options.pods,
+      zoneOf: (key, labels) => this.#zones.find(key, labels),
+      view: () => this.view,
+    });
   }
 
   owns(key: NameKey, labels: readonly number[]): boolean {
@@ -182,11 +198,24 @@ export class KubernetesHandler implements Handler {
     return this.#lookup(query.key, query.labels, end) === NXDOMAIN ? this.#missing(asked) : this.#nodata(asked);
   }
 
+  get #podView(): ClusterView | undefined {
+    return this.#options.podView === undefined ? this.view : this.#options.podView();
+  }
+
+  /** What the name means, and which pod asks. */
+  describe(request: Request, say: (label: string, value: () => string) => void): void {
+    const pod = this.#podView?.podOf(request.context.remoteAddress);
+    if (pod !== undefined) describePod(pod, say);
+    const { key, labels } = request.query;
+    const end = this.#zones.find(key, labels);
+    if (end >= 0) describeName(key, labels, end, this.#options.shape, say);
+  }
+
   /** What kubelet writes into the resolv.conf of the pod that asks. */
   searchPath(request: Request): string[] | undefined {
     const { key, labels } = request.query;
     const match = this.#zones.match(key, labels);
-    const namespace = this.view?.namespaceOf(request.context.remoteAddress);
+    const namespace = this.view?.podOf(request.context.remoteAddress)?.namespace;
     if (match === undefined || namespace === undefined) return undefined;
     const zone = keyToText(match.value.key);
     const below = zone === '.' ? 'svc.' : `svc.${zone}`;
@@ -250,7 +279,7 @@ export class KubernetesHandler implements Handler {
 
   #podExists(pod: PodName): boolean {
     const { pods } = this.#options;
-    return pods === 'insecure' || (pods === 'verified' && (this.view?.hasPod(pod.namespace, pod.ip) ?? false));
+    return pods === 'insecure' || (pods === 'verified' && (this.#podView?.hasPod(pod.namespace, pod.ip) ?? false));
   }
 
   #answer(answers: readonly Rr[], additional: readonly Rr[] = []): Reply {

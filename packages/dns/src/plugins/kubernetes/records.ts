@@ -1,5 +1,5 @@
 import { ipBytes, parseIp } from '@weft/net';
-import { concat, nameFromText, type Rr, rdata, record, TYPE } from '../../wire/index.ts';
+import { concat, type NameKey, nameFromText, type Rr, rdata, record, TYPE } from '../../wire/index.ts';
 import type { NameAnswers } from './compile.ts';
 
 const NS = nameFromText('ns.dns.').subarray(0, -1);
@@ -44,9 +44,9 @@ export function endsWith(name: Uint8Array, tail: Uint8Array): boolean {
 }
 
 /** Every address behind a name with the label it is reached as. */
-export function targetsOf(answers: NameAnswers): { label: string | undefined; address: Uint8Array }[] {
+export function targetsOf(answers: NameAnswers): { label: NameKey | undefined; address: Uint8Array }[] {
   const seen = new Set<string>();
-  const out: { label: string | undefined; address: Uint8Array }[] = [];
+  const out: { label: NameKey | undefined; address: Uint8Array }[] = [];
   answers.each((host, _port, label) => {
     const ip = parseIp(host);
     if (ip !== undefined && once(seen, `${label} ${host}`)) out.push({ label, address: ip.bytes });

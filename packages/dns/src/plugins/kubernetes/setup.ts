@@ -1,7 +1,7 @@
 import { parsingError } from '../../corefile/error.ts';
 import { args, option, type OptionSchema, type OptionValues, parseOptions } from '../../corefile/options.ts';
 import { isReverseZone, zonesFromArgument } from '../../corefile/zones.ts';
-import type { Plugin } from '../../server/plugin.ts';
+import type { Plugin, SetupContext } from '../../server/plugin.ts';
 import { KubernetesHandler } from './handler.ts';
 import { acquireView, type ViewOptions } from './view.ts';
 
@@ -43,6 +43,13 @@ const schema = {
     'Services without ready endpoints do not exist.',
     (value) => `unable to parse ignore value: '${value}'`,
   ),
+  multicluster: option.zones(
+    '[ZONE…]',
+    'Zones of the plugin that have Services of several clusters (ServiceImport) instead of those of this one.',
+  ),
+  zonal: option.flag(
+    'Headless Services answer `TOPOLOGY-ZONE.pin._zone.SERVICE…` and `TOPOLOGY-ZONE.prefer._zone.SERVICE…` too.',
+  ),
   startup_timeout: option.duration('DURATION', 'Longest wait for the API server before the first answer. Default 5s.'),
 } satisfies OptionSchema;
 
@@ -55,12 +62,6 @@ const REMOVED: Readonly<Record<string, string>> = {
   transfer: 'use the plugin transfer in the same server block',
 };
 
-/** Options that Weft does not have yet. */
-const LATER: Readonly<Record<string, string>> = {
-  multicluster: 'multicluster zones are not served yet',
-  zonal: 'zonal names are not served yet',
-};
-
 export const kubernetes: Plugin = {
   name: 'kubernetes',
   once: true,
@@ -68,10 +69,8 @@ export const kubernetes: Plugin = {
   setup(directives, context) {
     const directive = directives[0] as (typeof directives)[number];
     for (const line of directive.block ?? []) {
-      const reason = LATER[line.name.text];
       const instead = REMOVED[line.name.text];
       if (instead !== undefined) throw parsingError(line.name, `unknown property '${line.name.text}'`, instead);
-      if (reason !== undefined) throw parsingError(line.name, `${line.name.text}: ${reason}`, 'remove the line');
     }
     const options = parseOptions(schema, directive.block, context.warn);
     const named = directive.args.flatMap((token) => zonesFromArgument(token));
@@ -81,32 +80,83 @@ export const kubernetes: Plugin = {
     if (options.namespaces !== undefined && options.namespace_labels !== undefined) {
       throw parsingError(directive.name, 'namespaces and namespace_labels cannot both be set');
     }
-    const viewOptions = toViewOptions(options);
-    const handler = new KubernetesHandler({
-      zones,
-      primary,
-      ttl: viewOptions.ttl,
-      pods: options.pods ?? 'disabled',
-      fallthrough: options.fallthrough,
-      lookup: context.lookup,
-      localAddresses: context.localAddresses,
-    });
-    let release: (() => void) | undefined;
-    context.onStart(async (signal) => {
-      const view = acquireView(viewOptions, context.runtime);
-      release = view.release;
-      handler.view = view.value;
-      await within(view.value.synced, (options.startup_timeout ?? 5) * 1000, signal, () =>
-        context.runtime.log.warn('plugin/kubernetes: starting server with unsynced Kubernetes API'),
+    const multicluster = options.multicluster ?? [];
+    const foreign = multicluster.find((zone) => !zones.includes(zone));
+    if (foreign !== undefined) {
+      throw parsingError(
+        directive.name,
+        `is not authoritative for the multicluster zone ${foreign} (authoritative zones: [${zones.join(' ')}])`,
+        'list the zone after kubernetes too',
       );
-    });
-    context.onStop(() => release?.());
-    context.readiness('kubernetes', () => handler.view?.ready ?? false);
-    return handler;
+    }
+    if (options.zonal === true && options.noendpoints === true)
+      throw parsingError(directive.name, 'zonal requires the endpoint cache; remove noendpoints');
+    return handlersOf(options, zones, primary, context);
   },
 };
 
-function toViewOptions(options: Options): ViewOptions {
+/** One handler for the zones of this cluster, and one for those of several clusters. */
+function handlersOf(
+  options: Options,
+  zones: readonly string[],
+  primary: string,
+  context: SetupContext,
+): KubernetesHandler[] {
+  const viewOptions = toViewOptions(options, context.pluginNames().includes('metadata'));
+  const imported = new Set(options.multicluster);
+  const common = {
+    primary,
+    ttl: viewOptions.ttl,
+    pods: options.pods ?? 'disabled',
+    fallthrough: options.fallthrough,
+    lookup: context.lookup,
+    localAddresses: context.localAddresses,
+  };
+  const own = new KubernetesHandler({
+    ...common,
+    zones: zones.filter((zone) => !imported.has(zone)),
+    shape: { multicluster: false, zonal: viewOptions.zonal },
+  });
+  follow(own, viewOptions, options, context);
+  const handlers = [own];
+  context.readiness('kubernetes', () => handlers.every(({ view }) => view?.ready === true));
+  if (imported.size === 0) return handlers;
+  const several = new KubernetesHandler({
+    ...common,
+    zones: zones.filter((zone) => imported.has(zone)),
+    podView: () => own.view,
+    shape: { multicluster: true, zonal: false },
+  });
+  follow(
+    several,
+    { ...viewOptions, multicluster: true, zonal: false, pods: false, podLabels: false },
+    options,
+    context,
+  );
+  // The one that has the narrower zones is asked first.
+  const narrower = zones.some(
+    (zone) => imported.has(zone) && zones.some((z) => !imported.has(z) && zone.endsWith(`.${z}`)),
+  );
+  if (narrower) handlers.unshift(several);
+  else handlers.push(several);
+  return handlers;
+}
+
+/** Gives a handler its view while the configuration is in force. */
+function follow(handler: KubernetesHandler, view: ViewOptions, options: Options, context: SetupContext): void {
+  let release: (() => void) | undefined;
+  context.onStart(async (signal) => {
+    const acquired = acquireView(view, context.runtime);
+    release = acquired.release;
+    handler.view = acquired.value;
+    await within(acquired.value.synced, (options.startup_timeout ?? 5) * 1000, signal, () =>
+      context.runtime.log.warn('plugin/kubernetes: starting server with unsynced Kubernetes API'),
+    );
+  });
+  context.onStop(() => release?.());
+}
+
+function toViewOptions(options: Options, podLabels: boolean): ViewOptions {
   const [cert, key, ca] = options.tls ?? [];
   const [path, kubeContext] = options.kubeconfig ?? [];
   return {
@@ -130,9 +180,12 @@ function toViewOptions(options: Options): ViewOptions {
     labelSelector: options.labels?.join(' '),
     endpoints: options.noendpoints !== true,
     pods: options.pods === 'verified',
+    podLabels: podLabels && options.pods === 'verified',
     ttl: options.ttl ?? 5,
     podNames: options.endpoint_pod_names === true,
     ignoreEmpty: options.ignore === 'empty_service',
+    multicluster: false,
+    zonal: options.zonal === true,
   };
 }
 

@@ -36,9 +36,18 @@ interface Served {
   readonly namespace: NamespaceState;
 }
 
-interface Reverse {
-  readonly cluster: Map<string, Uint8Array>;
-  readonly endpoints: Map<string, Uint8Array>;
+/**
+ * Told of changed answers: with the Service as it is, or was when it has gone, and as it was before; with the name of a
+ * namespace below which they have changed; or with neither when all have.
+ */
+type TableListener = (changed: ServiceAnswers | string | undefined, before?: ServiceAnswers) => void;
+
+/** Which names there are besides those of every cluster. */
+interface NameShape {
+  /** `endpoint.cluster.service`. */
+  readonly multicluster: boolean;
+  /** `topology-zone.pin._zone.service` and `topology-zone.prefer._zone.service`. */
+  readonly zonal: boolean;
 }
 
 /** The applied plan as the server reads it: Services by name, namespaces, and reverse names by address. */
@@ -47,13 +56,17 @@ export class AnswerTable {
   readonly #services = new Map<NameKey, Served>();
   /** Namespaces by label, those that only Services speak of included. */
   readonly #namespaces = new Map<NameKey, NamespaceState>();
-  readonly #reverse = new Map<string, Reverse>();
-  readonly #listeners = new Set<(changed: ServiceAnswers | string) => void>();
+  /** One name is kept bare: nearly all addresses have one. */
+  readonly #reverse = new Map<string, ReverseName | readonly ReverseName[]>();
+  readonly #listeners = new Set<TableListener>();
   /** Seconds since the epoch of the last change: the serial of the SOA record. */
   serial: number;
 
-  constructor(serial: number) {
+  readonly #shape: NameShape;
+
+  constructor(serial: number, shape: NameShape = { multicluster: false, zonal: false }) {
     this.serial = serial;
+    this.#shape = shape;
   }
 
   get services(): number {
@@ -81,17 +94,19 @@ export class AnswerTable {
     this.#tell(name);
   }
 
-  /**
-   * Calls back when answers have changed, with the Service (as it is, or was) or the name of the namespace below which
-   * they have. Returns how to stop it.
-   */
-  onChange(listener: (changed: ServiceAnswers | string) => void): () => void {
+  /** Calls back when answers have changed. Returns how to stop it. */
+  onChange(listener: TableListener): () => void {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
   }
 
-  #tell(changed: ServiceAnswers | string): void {
-    for (const listener of this.#listeners) listener(changed);
+  /** Tells that all answers have changed. */
+  changedAll(): void {
+    this.#tell(undefined);
+  }
+
+  #tell(changed: ServiceAnswers | string | undefined, before?: ServiceAnswers): void {
+    for (const listener of this.#listeners) listener(changed, before);
   }
 
   #namespace(name: string): NamespaceState | undefined {
@@ -119,13 +134,22 @@ export class AnswerTable {
       for (const name of after.reverse()) this.#learn(name);
     }
     const changed = after ?? before;
-    if (changed !== undefined) this.#tell(changed);
+    if (changed !== undefined) this.#tell(changed, before);
   }
 
   /** The Service of these two labels, when its namespace exists. */
   service(key: NameKey): ServiceAnswers | undefined {
     const served = this.#services.get(key);
     return served?.namespace.exists === true ? served.answers : undefined;
+  }
+
+  /** Is there a Service of these two labels, in a namespace that exists or not? */
+  knowsService(key: NameKey): boolean {
+    return this.#services.has(key);
+  }
+
+  *namespaces(): IterableIterator<string> {
+    for (const { name, exists } of this.#namespaces.values()) if (exists) yield name;
   }
 
   hasNamespace(label: NameKey): boolean {
@@ -142,10 +166,13 @@ export class AnswerTable {
     if (!pods && !(key.startsWith(SVC, kindAt) && end - kindAt === 4)) return NXDOMAIN;
     if (count === 1) return NODATA;
     const namespaceAt = labels[count - 2] as number;
-    if (!pods && count > 2 && count < 6) {
+    if (!pods && count > 2 && (count < 6 || this.#shape.zonal)) {
       const nameAt = labels[count - 3] as number;
       const served = this.#services.get(key.slice(nameAt, kindAt));
       if (served === undefined || !served.namespace.exists) return NXDOMAIN;
+      if (count > 5) return zonal(served.answers, key, labels, count);
+      if (count === 5 && this.#shape.multicluster && !hasUnderscore(key, labels))
+        return found(served.answers, served.answers.endpoint(key.slice(labels[0], nameAt)));
       return below(served.answers, key, labels, count, nameAt);
     }
     const namespace = this.#namespaces.get(key.slice(namespaceAt, kindAt));
@@ -158,27 +185,31 @@ export class AnswerTable {
 
   /** Names without zone that an address leads to: the Service of a cluster IP, else every named endpoint. */
   reverse(ip: string): readonly Uint8Array[] {
-    const entry = this.#reverse.get(ip);
-    if (entry === undefined) return [];
-    if (entry.cluster.size > 0) return [[...entry.cluster.values()][0] as Uint8Array];
-    return [...entry.endpoints.values()];
+    const names = this.#namesOf(ip);
+    const cluster = names.find((name) => name.cluster);
+    return cluster === undefined ? names.map(({ target }) => target) : [cluster.target];
+  }
+
+  #namesOf(ip: string): readonly ReverseName[] {
+    const names = this.#reverse.get(ip);
+    return names === undefined ? [] : 'ip' in names ? [names] : names;
   }
 
   #learn(name: ReverseName): void {
-    let entry = this.#reverse.get(name.ip);
-    if (entry === undefined) {
-      entry = { cluster: new Map(), endpoints: new Map() };
-      this.#reverse.set(name.ip, entry);
-    }
-    (name.cluster ? entry.cluster : entry.endpoints).set(Buffer.from(name.target).toString('latin1'), name.target);
+    const names = this.#namesOf(name.ip);
+    if (names.length === 0) this.#reverse.set(name.ip, name);
+    else if (!names.some((other) => sameReverse(other, name))) this.#reverse.set(name.ip, [...names, name]);
   }
 
   #forget(name: ReverseName): void {
-    const entry = this.#reverse.get(name.ip);
-    if (entry === undefined) return;
-    (name.cluster ? entry.cluster : entry.endpoints).delete(Buffer.from(name.target).toString('latin1'));
-    if (entry.cluster.size + entry.endpoints.size === 0) this.#reverse.delete(name.ip);
+    const left = this.#namesOf(name.ip).filter((other) => !sameReverse(other, name));
+    if (left.length === 0) this.#reverse.delete(name.ip);
+    else this.#reverse.set(name.ip, left);
   }
+}
+
+function sameReverse(a: ReverseName, b: ReverseName): boolean {
+  return a.cluster === b.cluster && Buffer.compare(a.target, b.target) === 0;
 }
 
 /** A name at or below a Service of which `count` labels come before the zone. */
@@ -193,7 +224,35 @@ function below(
   if (count === 3) answers = service.own;
   else if (count === 4) answers = service.endpoint(key.slice(labels[0] as number, nameAt));
   else answers = service.port(bare(key, labels[0] as number), bare(key, labels[1] as number));
+  return found(service, answers);
+}
+
+function found(service: ServiceAnswers, answers: NameAnswers | undefined): Found | typeof NXDOMAIN {
   return answers === undefined || answers.empty ? NXDOMAIN : { service, answers };
+}
+
+function hasUnderscore(key: NameKey, labels: readonly number[]): boolean {
+  return key[(labels[0] as number) + 1] === '_' || key[(labels[1] as number) + 1] === '_';
+}
+
+const ZONE = '\u0005_zone';
+const PIN = '\u0003pin';
+const PREFER = '\u0006prefer';
+
+/** `topology-zone.pin._zone` below a Service; the name of the topology zone may have dots. */
+function zonal(
+  service: ServiceAnswers,
+  key: NameKey,
+  labels: readonly number[],
+  count: number,
+): Found | typeof NXDOMAIN {
+  const [directive, anchor] = [labels[count - 5] as number, labels[count - 4] as number];
+  const prefer = key.startsWith(PREFER, directive);
+  if (!key.startsWith(ZONE, anchor) || !(prefer || key.startsWith(PIN, directive))) return NXDOMAIN;
+  const zone = labels.slice(0, count - 5).map((at) => key.slice(at + 1, at + 1 + key.charCodeAt(at)));
+  const answers = service.zonal(zone.join('.'), prefer);
+  // The name exists, whether the zone has endpoints or not.
+  return answers === undefined ? NXDOMAIN : { service, answers };
 }
 
 function serviceKey(answers: ServiceAnswers): NameKey | undefined {

@@ -5,7 +5,12 @@ import type { HistogramVec } from '../../server/metrics.ts';
 import type { KubeAccess, Runtime } from '../../server/plugin.ts';
 import type { Rr } from '../../wire/index.ts';
 import { type CompileOptions, ServiceAnswers } from './compile.ts';
+import { measured } from './measured.ts';
 import {
+  IMPORT_NAME,
+  type ServiceImport,
+  slimImport,
+  slimImportedSlice,
   type SlimNamespace,
   type SlimPod,
   type SlimService,
@@ -28,6 +33,10 @@ export interface ViewOptions extends CompileOptions {
   readonly endpoints: boolean;
   /** Watch pods, to answer only for addresses that one has. */
   readonly pods: boolean;
+  /** Keep the labels of pods, for metadata. */
+  readonly podLabels: boolean;
+  /** Keep the topology zones of endpoints, for names that ask for them. */
+  readonly zonal: boolean;
 }
 
 /** A namespace or the answers of a Service: the two kinds of entries in the plan. */
@@ -44,6 +53,15 @@ interface Informers {
 
 /** Seconds: from one millisecond to about nine minutes, doubling. */
 const LATENCY_BOUNDS = Array.from({ length: 20 }, (_, i) => 0.001 * 2 ** i);
+
+/** The resource of Services of several clusters. */
+const SERVICE_IMPORTS = {
+  group: 'multicluster.x-k8s.io',
+  version: 'v1alpha1',
+  kind: 'ServiceImport',
+  plural: 'serviceimports',
+  namespaced: true,
+} as const;
 
 const POD_FIELDS = 'status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown';
 
@@ -65,7 +83,7 @@ export class ClusterView implements Subsystem<Value> {
   constructor(options: ViewOptions, runtime: Runtime) {
     this.#options = options;
     this.#runtime = runtime;
-    this.table = new AnswerTable(Math.floor(runtime.clock.now() / 1000));
+    this.table = new AnswerTable(Math.floor(runtime.clock.now() / 1000), options);
     this.#latency = runtime.metrics.histogram(
       'coredns_kubernetes_dns_programming_duration_seconds',
       'Histogram of the time (in seconds) it took to program a dns instance.',
@@ -76,6 +94,11 @@ export class ClusterView implements Subsystem<Value> {
     this.#loop.hold();
     this.synced = this.#start();
     this.synced.catch(() => {});
+  }
+
+  /** What its Services are to the API. */
+  get #kind(): string {
+    return this.#options.multicluster ? 'ServiceImport' : 'Service';
   }
 
   get ready(): boolean {
@@ -93,9 +116,9 @@ export class ClusterView implements Subsystem<Value> {
     return this.#informers?.pods?.byIndex('ip', ip).some((pod) => pod.namespace === namespace) ?? false;
   }
 
-  /** Namespace of the pod with this address. Only known when pods are watched. */
-  namespaceOf(ip: string): string | undefined {
-    return this.#informers?.pods?.byIndex('ip', canonical(ip))[0]?.namespace;
+  /** The pod with this address. Only known when pods are watched. */
+  podOf(ip: string): SlimPod | undefined {
+    return this.#informers?.pods?.byIndex('ip', canonical(ip))[0];
   }
 
   compile(unit: string): Plan<Value> {
@@ -112,7 +135,7 @@ export class ClusterView implements Subsystem<Value> {
     const service = informers.services.get(key);
     if (service !== undefined) {
       const slices = informers.slices?.byIndex('service', key) ?? [];
-      const cause: Provenance = { kind: 'Service', namespace: service.namespace, name: service.name };
+      const cause: Provenance = { kind: this.#kind, namespace: service.namespace, name: service.name };
       plan.set(unit, {
         value: { kind: 'service', answers: new ServiceAnswers(service, slices, this.#options) },
         cause,
@@ -123,6 +146,8 @@ export class ClusterView implements Subsystem<Value> {
 
   // The loop awaits what apply returns; the table itself changes in one turn.
   apply(diff: Diff<Value>): Promise<void> {
+    // First: who is told of a change finds the serial that goes with it.
+    this.table.serial = Math.floor(this.#runtime.clock.now() / 1000);
     for (const { value } of diff.removed.values()) this.#replace(value, undefined);
     for (const { from, to } of diff.changed.values()) this.#replace(from.value, to.value);
     for (const { value } of diff.added.values()) this.#replace(undefined, value);
@@ -130,7 +155,6 @@ export class ClusterView implements Subsystem<Value> {
       for (const { from, to } of diff.changed.values()) this.#observe(from.value, to.value);
       for (const { value } of diff.added.values()) this.#observe(undefined, value);
     }
-    this.table.serial = Math.floor(this.#runtime.clock.now() / 1000);
     return Promise.resolve();
   }
 
@@ -143,7 +167,7 @@ export class ClusterView implements Subsystem<Value> {
   causes(answers: ServiceAnswers, records?: readonly Rr[]): Provenance[] {
     const wanted = records === undefined ? undefined : new Set(records.map((rr) => formatIp(rr.rdata)));
     const { service, slices } = answers;
-    const out: Provenance[] = [{ kind: 'Service', namespace: service.namespace, name: service.name }];
+    const out: Provenance[] = [{ kind: this.#kind, namespace: service.namespace, name: service.name }];
     for (const slice of slices) {
       slice.endpoints.forEach((endpoint, i) => {
         if (wanted !== undefined && !wanted.has(canonical(endpoint.address))) return;
@@ -180,7 +204,9 @@ export class ClusterView implements Subsystem<Value> {
 
   async #start(): Promise<void> {
     const { log, loopMetrics } = this.#runtime;
-    const [kube, client] = await Promise.all([import('@weft/kube'), this.#runtime.kube(this.#options.access)]);
+    const { access } = this.#options;
+    const [kube, made] = await Promise.all([import('@weft/kube'), this.#runtime.kube(access)]);
+    const client = measured(made, access, this.#runtime.metrics);
     this.#closeClient = () => client.close?.();
     if (this.#stop.signal.aborted) return this.#closeClient();
     const { namespaces, labelSelector, namespaceSelector } = this.#options;
@@ -189,16 +215,26 @@ export class ClusterView implements Subsystem<Value> {
       object !== undefined && (served === undefined || served.has(object.namespace)) ? object : undefined;
     const common = { client, log, metrics: loopMetrics };
     const { resources } = kube;
-    const services = new kube.Informer({
-      ...common,
-      name: 'dns-services',
-      type: resources.services,
-      ...(labelSelector === undefined ? {} : { labelSelector }),
-      transform: (object) => exposed(slimService(object)),
-    });
+    const { multicluster, zonal } = this.#options;
+    const selected = labelSelector === undefined ? {} : { labelSelector };
+    const services = multicluster
+      ? new kube.Informer({
+          ...common,
+          name: 'dns-serviceimports',
+          type: kube.resourceType<ServiceImport>(SERVICE_IMPORTS),
+          ...selected,
+          transform: (object) => exposed(slimImport(object)),
+        })
+      : new kube.Informer({
+          ...common,
+          name: 'dns-services',
+          type: resources.services,
+          ...selected,
+          transform: (object) => exposed(slimService(object)),
+        });
     const namespaceInformer = new kube.Informer({
       ...common,
-      name: 'dns-namespaces',
+      name: multicluster ? 'dns-multicluster-namespaces' : 'dns-namespaces',
       type: resources.namespaces,
       ...(namespaceSelector === undefined ? {} : { labelSelector: namespaceSelector }),
       transform: (object): SlimNamespace | undefined =>
@@ -207,10 +243,10 @@ export class ClusterView implements Subsystem<Value> {
     const slices = this.#options.endpoints
       ? new kube.Informer({
           ...common,
-          name: 'dns-endpointslices',
+          name: multicluster ? 'dns-imported-endpointslices' : 'dns-endpointslices',
           type: resources.endpointslices,
-          ...(labelSelector === undefined ? {} : { labelSelector }),
-          transform: (object) => exposed(slimSlice(object)),
+          ...(multicluster ? { labelSelector: [IMPORT_NAME, labelSelector].filter(Boolean).join(',') } : selected),
+          transform: (object) => exposed(multicluster ? slimImportedSlice(object) : slimSlice(object, zonal)),
         })
       : undefined;
     slices?.index('service', (slice) => `${slice.namespace}/${slice.service}`);
@@ -220,7 +256,7 @@ export class ClusterView implements Subsystem<Value> {
           name: 'dns-pods',
           type: resources.pods,
           fieldSelector: POD_FIELDS,
-          transform: (object) => exposed(slimPod(object)),
+          transform: (object) => exposed(slimPod(object, this.#options.podLabels)),
         })
       : undefined;
     pods?.index('ip', (pod) => canonical(pod.ip));
@@ -245,6 +281,8 @@ export class ClusterView implements Subsystem<Value> {
     this.#loop.release();
     await this.#loop.idle();
     this.#ready = true;
+    // Names that do not exist are denied from now on.
+    this.table.changedAll();
   }
 }
 

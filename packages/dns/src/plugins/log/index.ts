@@ -55,7 +55,8 @@ const FIELDS: Readonly<Record<string, Field>> = {
   '{proto}': (r) => r.context.proto,
   '{remote}': (r) => (r.context.remoteAddress.includes(':') ? `[${r.context.remoteAddress}]` : r.context.remoteAddress),
   '{port}': (r) => r.context.remotePort,
-  '{size}': (r) => 12 + r.query.qname.length + 4 + (r.query.edns === undefined ? 0 : 11 + r.query.edns.options.length),
+  '{size}': (r) => r.wireSize,
+  '{local}': (r) => (r.local.address.includes(':') ? `[${r.local.address}]` : r.local.address),
   '{duration}': (_, __, ___, seconds) => `${Number(seconds.toFixed(9))}s`,
   '{rcode}': (_, reply) => rcodeName(reply.rcode),
   '{rsize}': (_, __, size) => size,
@@ -99,21 +100,26 @@ export const log: Plugin = {
       return { zones: new ZoneSet(zones.length === 0 ? ['.'] : zones), format, classes: new Set(classes) };
     });
     const { log: logger } = context.runtime;
-    const handler: Handler & Observer = {
-      name: 'log',
-      transparent: true,
-      serve: (request, next) => next(request),
+    const observer: Observer = {
       finished(request, reply, size, started) {
         const { query } = request;
         const rule = rules.find(({ zones }) => zones.has(query.key, query.labels));
         if (rule === undefined || !(rule.classes.has('all') || rule.classes.has(classOf(reply)))) return;
         const seconds = (performance.now() - started) / 1000;
-        const line = rule.format.replace(/\{>?[a-z]+\}/g, (field) => {
-          const value = FIELDS[field]?.(request, reply, size, seconds);
+        const line = rule.format.replace(/\{(?:>?[a-z]+|\/[^{}]+)\}/g, (field) => {
+          const value = field.startsWith('{/')
+            ? request.label(field.slice(2, -1))
+            : FIELDS[field]?.(request, reply, size, seconds);
           return value === undefined || value === '' ? '-' : String(value);
         });
         logger.info(line);
       },
+    };
+    const handler: Handler = {
+      name: 'log',
+      transparent: true,
+      serve: (request, next) => next(request),
+      observer: () => observer,
     };
     return handler;
   },

@@ -16,6 +16,7 @@ export const minimal: Plugin = {
         : reply;
     const handler: Handler = {
       name: 'minimal',
+      steady: true,
       adjust: (_query, reply) => strip(reply),
       serve: (request, next) =>
         andThen(next(request), (outcome) => (outcome.kind === 'reply' ? strip(outcome) : outcome)),

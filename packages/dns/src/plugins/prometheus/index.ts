@@ -1,16 +1,12 @@
 import { parsingError } from '../../corefile/error.ts';
-import { formatAddress } from '../../corefile/zones.ts';
+import { SECONDS, SIZES, type Tally, type TallyObserver } from '../../fast/tallies.ts';
 import type { Handler, Reply } from '../../server/handler.ts';
 import { splitHttpAddress } from '../../server/http.ts';
 import type { Cell, DnsMetrics, HistogramCell } from '../../server/metrics.ts';
 import type { Plugin } from '../../server/plugin.ts';
-import type { Request } from '../../server/request.ts';
+import type { Request, ServedAt } from '../../server/request.ts';
 import type { BulkAnswers, BulkObserver } from '../../server/site.ts';
 import { rcodeName, TYPE, typeName } from '../../wire/index.ts';
-
-const SIZES = [0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16e3, 32e3, 48e3, 64e3];
-/** 250 µs doubling sixteen times, as CoreDNS has. */
-const SECONDS = Array.from({ length: 16 }, (_, i) => 0.00025 * 2 ** i);
 
 /** Types that get their own label; all others are counted as `other` so that nobody can make up series. */
 const COUNTED = new Set<number>([
@@ -33,38 +29,41 @@ const COUNTED = new Set<number>([
   TYPE.IXFR,
   TYPE.ANY,
   TYPE.SVCB,
-  TYPE.NAPTR,
 ]);
 
-interface Cells {
-  readonly requests: Cell;
-  readonly duration: HistogramCell;
-}
-
 /** Counts the queries of one zone at one address. */
-class Recorder implements Handler, BulkObserver {
-  readonly name = 'prometheus';
-  readonly transparent = true;
+class Recorder implements BulkObserver, TallyObserver {
   readonly #metrics: DnsMetrics;
   readonly #server: string;
   readonly #zone: string;
-  readonly #cells: Cells[] = [];
+  readonly #view: string;
+  readonly #requests: (Cell | undefined)[] = [];
+  readonly #duration: HistogramCell;
   /** By plugin and response code. */
   readonly #responses = new Map<string, (Cell | undefined)[]>();
   readonly #do: Cell;
   readonly #sizes: { request: HistogramCell; response: HistogramCell }[];
 
-  constructor(metrics: DnsMetrics, server: string, zone: string) {
+  constructor(metrics: DnsMetrics, { server, zone, view }: ServedAt) {
     this.#metrics = metrics;
     this.#server = server;
     this.#zone = zone;
+    this.#view = view;
     this.#do = metrics
       .counter('coredns_dns_do_requests_total', 'Counter of DNS requests with DO bit set per zone.', [
         'server',
         'zone',
         'view',
       ])
-      .cell(server, zone, '');
+      .cell(server, zone, view);
+    this.#duration = metrics
+      .histogram(
+        'coredns_dns_request_duration_seconds',
+        'Histogram of the time (in seconds) each request took per zone.',
+        ['server', 'zone', 'view'],
+        SECONDS,
+      )
+      .cell(server, zone, view);
     const labels = ['server', 'zone', 'view', 'proto'];
     const request = metrics.histogram(
       'coredns_dns_request_size_bytes',
@@ -79,23 +78,18 @@ class Recorder implements Handler, BulkObserver {
       SIZES,
     );
     this.#sizes = ['udp', 'tcp'].map((proto) => ({
-      request: request.cell(server, zone, '', proto),
-      response: response.cell(server, zone, '', proto),
+      request: request.cell(server, zone, view, proto),
+      response: response.cell(server, zone, view, proto),
     }));
   }
-
-  serve: Handler['serve'] = (request, next) => next(request);
 
   finished(request: Request, reply: Reply, size: number, started: number): void {
     const { query, context } = request;
     const udp = context.proto === 'udp';
-    const cells = this.#cellsOf(query.type, udp, context.family);
-    cells.requests.value += 1;
-    cells.duration.observe((performance.now() - started) / 1000);
+    this.#requestsOf(query.type, udp, context.family).value += 1;
+    this.#duration.observe((performance.now() - started) / 1000);
     const sizes = this.#sizes[udp ? 0 : 1] as { request: HistogramCell; response: HistogramCell };
-    sizes.request.observe(
-      12 + query.qname.length + 4 + (query.edns === undefined ? 0 : 11 + query.edns.options.length),
-    );
+    sizes.request.observe(request.wireSize);
     sizes.response.observe(size);
     if (request.do) this.#do.value += 1;
     this.#response(reply.rcode, reply.by).value += 1;
@@ -103,39 +97,46 @@ class Recorder implements Handler, BulkObserver {
 
   /** Queries over UDP and IPv4 that the kernel answered; their time is not known and too short for the first bucket. */
   bulk({ type, rcode, by, count, requestBytes, responseBytes, responseSize }: BulkAnswers): void {
-    const cells = this.#cellsOf(type, true, 4);
-    cells.requests.value += count;
-    cells.duration.observeMany(0, count, 0);
+    this.#requestsOf(type, true, 4).value += count;
+    this.#duration.observeMany(0, count, 0);
     const sizes = this.#sizes[0] as { request: HistogramCell; response: HistogramCell };
     sizes.request.observeMany(100, count, requestBytes);
     sizes.response.observeMany(responseSize, count, responseBytes);
     this.#response(rcode, by).value += count;
   }
 
-  #cellsOf(type: number, udp: boolean, family: 4 | 6): Cells {
+  /** Queries over UDP that were answered from a table. */
+  tally(tally: Tally): void {
+    const { type, ipv4, ipv6 } = tally;
+    if (ipv4 > 0) this.#requestsOf(type, true, 4).value += ipv4;
+    if (ipv6 > 0) this.#requestsOf(type, true, 6).value += ipv6;
+    this.#duration.add(tally.durations, tally.seconds);
+    const sizes = this.#sizes[0] as { request: HistogramCell; response: HistogramCell };
+    sizes.request.add(tally.requestSizes, tally.requestBytes);
+    sizes.response.add(tally.responseSizes, tally.responseBytes);
+    this.#do.value += tally.dnssec;
+    this.#response(tally.rcode, tally.by).value += ipv4 + ipv6;
+  }
+
+  #requestsOf(type: number, udp: boolean, family: 4 | 6): Cell {
     const counted = COUNTED.has(type) ? type : 0;
     const slot = counted * 4 + (udp ? 0 : 1) + (family === 4 ? 0 : 2);
-    let cells = this.#cells[slot];
-    if (cells === undefined) {
+    let cell = this.#requests[slot];
+    if (cell === undefined) {
       const label = counted === 0 ? 'other' : typeName(type);
-      const requests = this.#metrics.counter(
-        'coredns_dns_requests_total',
-        'Counter of DNS requests made per zone, protocol and family.',
-        ['server', 'zone', 'view', 'proto', 'family', 'type'],
-      );
-      const duration = this.#metrics.histogram(
-        'coredns_dns_request_duration_seconds',
-        'Histogram of the time (in seconds) each request took per zone.',
-        ['server', 'zone', 'view', 'type'],
-        SECONDS,
-      );
-      cells = {
-        requests: requests.cell(this.#server, this.#zone, '', udp ? 'udp' : 'tcp', family === 4 ? '1' : '2', label),
-        duration: duration.cell(this.#server, this.#zone, '', label),
-      };
-      this.#cells[slot] = cells;
+      cell = this.#metrics
+        .counter('coredns_dns_requests_total', 'Counter of DNS requests made per zone, protocol and family.', [
+          'server',
+          'zone',
+          'view',
+          'proto',
+          'family',
+          'type',
+        ])
+        .cell(this.#server, this.#zone, this.#view, udp ? 'udp' : 'tcp', family === 4 ? '1' : '2', label);
+      this.#requests[slot] = cell;
     }
-    return cells;
+    return cell;
   }
 
   #response(rcode: number, plugin: string): Cell {
@@ -154,7 +155,7 @@ class Recorder implements Handler, BulkObserver {
           'rcode',
           'plugin',
         ])
-        .cell(this.#server, this.#zone, '', rcodeName(rcode), plugin);
+        .cell(this.#server, this.#zone, this.#view, rcodeName(rcode), plugin);
       cells[rcode] = cell;
     }
     return cell;
@@ -178,10 +179,8 @@ export const prometheus: Plugin = {
       throw parsingError(line?.name ?? directive.name, `unknown property '${line?.name.text}'`);
     }
     const address = first?.text ?? 'localhost:9153';
-    const { runtime, block } = context;
-    const at = block.addresses[0];
-    const server = at === undefined ? 'dns://:53' : `${at.transport}://:${at.port}`;
-    const zone = at?.zone ?? '.';
+    const { runtime } = context;
+    const served: ServedAt[] = [];
     let release: (() => Promise<void>) | undefined;
     context.onStart(async () => {
       const enabled = runtime.metrics.gauge(
@@ -189,16 +188,32 @@ export const prometheus: Plugin = {
         'A metric that indicates whether a plugin is enabled on per server and zone basis.',
         ['server', 'zone', 'view', 'name'],
       );
-      for (const name of context.pluginNames()) enabled.cell(server, zone, '', name).value = 1;
+      runtime.metrics
+        .gauge(
+          'coredns_build_info',
+          "A metric with a constant '1' value labeled by version, revision, and goversion from which CoreDNS was built.",
+          ['version', 'revision', 'goversion'],
+        )
+        .cell(runtime.version, '', `node ${process.version}`).value = 1;
+      for (const name of context.pluginNames())
+        for (const { server, zone, view } of served) enabled.cell(server, zone, view, name).value = 1;
       release = await runtime.http.serve(address, '/metrics', (_, response) => {
         response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' });
         response.end(runtime.metrics.render() + runtime.loopMetrics.render());
       });
-      runtime.log.debug(
-        `plugin/prometheus: serving metrics of ${at === undefined ? server : formatAddress(at)} on ${address}`,
-      );
+      runtime.log.debug(`plugin/prometheus: serving metrics on ${address}`);
     });
     context.onStop(() => release?.());
-    return new Recorder(runtime.metrics, server, zone);
+    const handler: Handler = {
+      name: 'prometheus',
+      transparent: true,
+      serve: (request, next) => next(request),
+      observer: (at) => {
+        // Names of zones end in a dot; this one stands for queries that no block is asked about.
+        if (at.zone !== 'dropped') served.push(at);
+        return new Recorder(runtime.metrics, at);
+      },
+    };
+    return handler;
   },
 };

@@ -49,6 +49,8 @@ export const reload: Plugin = {
           await runtime.reload();
         }
       } catch (error) {
+        // What the file says may be right: it is tried again.
+        if ((error as { code?: string }).code === 'DNS_NOT_READY') refused = '';
         runtime.log.error(`plugin/reload: ${errorMessage(error)}`);
       }
       if (!stopped) schedule();

@@ -87,6 +87,14 @@ function localData(token: Token): Data {
   const { text } = token;
   if (text.startsWith('{')) {
     const known = VARIABLES[text.toLowerCase()];
+    // Any other name with a slash inside is something that plugins say of the query, when `metadata` gathers it.
+    if (known === undefined && /^\{[^/{}]+\/[^{}]+\}$/.test(text)) {
+      const label = text.slice(1, -1);
+      return (request) => {
+        const value = request.label(label);
+        return value === '' ? undefined : Buffer.from(value);
+      };
+    }
     if (known === undefined) {
       throw parsingError(token, `unsupported variable name "${text}"`, `known: ${Object.keys(VARIABLES).join(', ')}`);
     }

@@ -1,150 +1,94 @@
-import { argumentError, parsingError } from '../../corefile/error.ts';
-import type { Directive, Line } from '../../corefile/directive.ts';
-import type { Token } from '../../corefile/lexer.ts';
-import type { OptionSchema } from '../../corefile/options.ts';
-import { zonesFromArgument } from '../../corefile/zones.ts';
-import { authoritative, bareReply, failure, type Handler, type Outcome } from '../../server/handler.ts';
-import type { Plugin } from '../../server/plugin.ts';
+import { queryEnvironment } from '../../expression/query.ts';
+import { authoritative, failure, type Handler, type Outcome } from '../../server/handler.ts';
+import type { DnsMetrics } from '../../server/metrics.ts';
+import type { Plugin, SetupContext } from '../../server/plugin.ts';
 import type { Request } from '../../server/request.ts';
-import { ZoneSet } from '../../server/zoneset.ts';
-import {
-  CLASS,
-  className,
-  nameToText,
-  RCODE,
-  rcodeNumber,
-  recordFromText,
-  type Rr,
-  typeName,
-  typeNumber,
-  TYPE,
-} from '../../wire/index.ts';
-import { readTemplate, type Template } from './language.ts';
+import { CLASS, className, nameToText, RCODE, recordFromText, type Rr, typeName, TYPE } from '../../wire/index.ts';
+import { environmentOf, readRule, type Rule, schema, type Section } from './rule.ts';
 
-const line = (syntax: string, doc: string) => ({ syntax, doc, parse: (l: Line) => l });
-
-const schema = {
-  match: line('REGEX…', 'Patterns of which one must match the name; its groups are `.Match` and `.Group`.'),
-  answer: line('RR', 'A record of the answer, as a template.'),
-  additional: line('RR', 'A record beside the answer.'),
-  authority: line('RR', 'A record of the authority section.'),
-  rcode: line('CODE', 'Code of the answer. Default NOERROR.'),
-  fallthrough: line('[ZONE…]', 'Names that match nothing go to the next plugin; in these zones only, or in all.'),
-} satisfies OptionSchema;
-
-const SECTIONS = ['answer', 'additional', 'authority'] as const;
-type Section = (typeof SECTIONS)[number];
-
-interface Rule {
-  readonly class: number;
-  readonly type: number;
-  readonly zones: ZoneSet;
-  readonly patterns: readonly RegExp[];
-  readonly records: Readonly<Record<Section, readonly Template[]>>;
-  readonly rcode: number;
-  readonly through: ZoneSet | undefined;
+/** A query that a rule is for. */
+interface Match {
+  /** What templates see as `.`. */
+  readonly data: object;
+  readonly zone: string;
+  readonly class: string;
+  readonly type: string;
 }
 
-function patternOf(token: Token): RegExp {
-  // Go writes named groups with a P.
-  const source = token.text.replaceAll('(?P<', '(?<');
-  const insensitive = source.startsWith('(?i)');
-  try {
-    return new RegExp(insensitive ? source.slice(4) : source, insensitive ? 'i' : '');
-  } catch (error) {
-    throw parsingError(token, `could not parse regex: ${token.text}, ${(error as Error).message}`);
-  }
-}
-
-function templateOf(token: Token): Template {
-  try {
-    return readTemplate(token.text);
-  } catch (error) {
-    throw parsingError(token, `could not compile template: ${token.text}, ${(error as Error).message}`);
-  }
-}
-
-function readRule(directive: Directive, zones: readonly string[]): Rule {
-  const [cls, type, ...zoneTokens] = directive.args;
-  if (cls === undefined || type === undefined) throw argumentError(directive.name, 'template');
-  const classNumber = (CLASS as Record<string, number>)[cls.text.toUpperCase()];
-  if (classNumber === undefined) throw parsingError(cls, `invalid query class ${cls.text}`);
-  const typeValue = typeNumber(type.text);
-  if (typeValue === undefined) throw parsingError(type, `invalid RR class ${type.text}`);
-  const own = zoneTokens.flatMap((token) => zonesFromArgument(token));
-  const patterns: RegExp[] = [];
-  const records: Record<Section, Template[]> = { answer: [], additional: [], authority: [] };
-  let rcode: number = RCODE.NOERROR;
-  let through: ZoneSet | undefined;
-  for (const { name, args } of directive.block ?? []) {
-    switch (name.text) {
-      case 'match':
-        if (args.length === 0) throw argumentError(name, 'match');
-        patterns.push(...args.map(patternOf));
-        break;
-      case 'answer':
-      case 'additional':
-      case 'authority':
-        if (args.length === 0) throw argumentError(name, name.text);
-        records[name.text].push(...args.map(templateOf));
-        break;
-      case 'rcode': {
-        const [code] = args;
-        const value = code === undefined ? undefined : rcodeNumber(code.text.toUpperCase());
-        if (code === undefined) throw argumentError(name, 'rcode');
-        if (value === undefined) throw parsingError(code, `unknown rcode ${code.text}`);
-        rcode = value;
-        break;
+/** `next`: the rule is not for this query. `nothing`: it is, and refuses it. */
+function matchOf(rule: Rule, request: Request): Match | 'next' | 'nothing' {
+  const { query } = request;
+  if (rule.class !== CLASS.ANY && query.class !== CLASS.ANY && rule.class !== query.class) return 'next';
+  if (rule.type !== TYPE.ANY && query.type !== TYPE.ANY && rule.type !== query.type) return 'next';
+  const zone = rule.zones.match(query.key, query.labels);
+  if (zone === undefined) return 'next';
+  const missed = rule.through?.has(query.key, query.labels) === true ? 'next' : 'nothing';
+  const match = rule.patterns.map((pattern) => pattern.exec(request.name)).find((found) => found !== null);
+  if (match === undefined || match === null) return missed;
+  const groups = groupsOf(match);
+  const variables = new Map<string, unknown>();
+  if (rule.variables.length + rule.conditions.length > 0) {
+    const environment = environmentOf(queryEnvironment(request), groups);
+    try {
+      for (const { name, value } of rule.variables) {
+        const result = value(environment);
+        environment.set(name, { value: result });
+        variables.set(name, result);
       }
-      case 'fallthrough': {
-        const list = args.flatMap((token) => zonesFromArgument(token));
-        through = new ZoneSet(list.length === 0 ? ['.'] : list);
-        break;
-      }
-      // A word of long ago that changes nothing.
-      case 'upstream':
-        break;
-      default:
-        throw parsingError(
-          name,
-          `unknown property '${name.text}'`,
-          `known properties: ${Object.keys(schema).join(', ')}`,
-        );
+      if (!rule.conditions.every((condition) => condition(environment) === true)) return missed;
+    } catch {
+      return 'nothing';
     }
   }
-  if (records.answer.length === 0 && records.authority.length === 0 && rcode === RCODE.NOERROR) {
-    throw parsingError(directive.name, 'no answer section for a template found: not handled');
-  }
-  return {
-    class: classNumber,
-    type: typeValue,
-    zones: new ZoneSet(own.length > 0 ? own : zones),
-    patterns: patterns.length > 0 ? patterns : [/.*/],
-    records,
-    rcode,
-    through,
+  const cls = className(query.class === CLASS.ANY ? rule.class : query.class);
+  const type = typeName(query.type === TYPE.ANY ? rule.type : query.type);
+  const question = { Name: nameToText(query.qname), Qtype: query.type, Qclass: query.class };
+  const data = {
+    Zone: zone,
+    Name: request.name,
+    Class: cls,
+    Type: type,
+    Match: [...match].map((text) => text ?? ''),
+    Group: groups,
+    Question: question,
+    Message: { Id: query.id, Question: [question] },
+    Remote: request.context.remoteAddress,
+    Var: variables,
+    Meta: (label: unknown) => request.label(String(label)),
   };
+  return { data, zone, class: cls, type };
 }
 
-/** What a template sees as `.`. */
-function dataOf(request: Request, zone: string, match: RegExpExecArray): object {
-  const { query } = request;
-  const name = nameToText(query.qname);
+function groupsOf(match: RegExpExecArray): Map<string, string> {
   const groups = new Map<string, string>();
   match.forEach((text, i) => groups.set(String(i), text ?? ''));
   for (const [key, text] of Object.entries(match.groups ?? {})) groups.set(key, text ?? '');
-  return {
-    Zone: zone,
-    Name: name,
-    Class: className(query.class),
-    Type: typeName(query.type),
-    Match: [...match].map((text) => text ?? ''),
-    Group: groups,
-    Question: { Name: name, Qtype: query.type, Qclass: query.class },
-    Message: { Id: query.id, Question: [{ Name: name, Qtype: query.type, Qclass: query.class }] },
-    Remote: request.context.remoteAddress,
-    Meta: () => '',
-  };
+  return groups;
+}
+
+const LABELS = ['server', 'zone', 'view', 'class', 'type'];
+
+/** Counts what rules do, with CoreDNS's names. */
+class Counters {
+  readonly #metrics: DnsMetrics;
+
+  constructor(metrics: DnsMetrics) {
+    this.#metrics = metrics;
+  }
+
+  matched(request: Request, { zone, class: cls, type }: Match): void {
+    this.#metrics
+      .counter('coredns_template_matches_total', 'Counter of template regex matches.', LABELS)
+      .cell(request.served.server, zone, request.served.view, cls, type).value += 1;
+  }
+
+  failed(kind: 'template' | 'rr', request: Request, match: Match, section: Section, text: string): void {
+    const help = kind === 'rr' ? 'Counter of mis-templated RRs.' : 'Counter of go template failures.';
+    const { served } = request;
+    this.#metrics
+      .counter(`coredns_template_${kind}_failures_total`, help, [...LABELS, 'section', 'template'])
+      .cell(served.server, match.zone, served.view, match.class, match.type, section, text).value += 1;
+  }
 }
 
 /** Answers by templates: records made from the question. */
@@ -152,58 +96,16 @@ export const template: Plugin = {
   name: 'template',
   once: false,
   options: schema,
-  setup(directives, { block, runtime }) {
-    const rules = directives.map((directive) => readRule(directive, block.zones));
-    const { metrics } = runtime;
-    const labels = ['zone', 'class', 'type'];
-    const matched = metrics.counter('coredns_template_matches_total', 'Counter of template regex matches.', labels);
-    const failed = metrics.counter('coredns_template_rr_failures_total', 'Counter of mis-templated RRs.', [
-      ...labels,
-      'section',
-      'template',
-    ]);
-    const fill = (rule: Rule, section: Section, data: object, at: readonly [string, string, string]): Rr[] =>
-      rule.records[section].map((make) => {
-        let text = '';
-        try {
-          text = make(data);
-          return recordFromText(text);
-        } catch (error) {
-          failed.cell(...at, section, text).value += 1;
-          throw error;
-        }
-      });
-    const answer = (rule: Rule, request: Request): Outcome | 'next' | undefined => {
-      const { query } = request;
-      if (rule.class !== CLASS.ANY && query.class !== CLASS.ANY && rule.class !== query.class) return 'next';
-      if (rule.type !== TYPE.ANY && query.type !== TYPE.ANY && rule.type !== query.type) return 'next';
-      const zone = rule.zones.match(query.key, query.labels);
-      if (zone === undefined) return 'next';
-      const match = rule.patterns.map((pattern) => pattern.exec(request.name)).find((found) => found !== null);
-      if (match === undefined || match === null)
-        return rule.through?.has(query.key, query.labels) === true ? 'next' : undefined;
-      const at = [zone, className(query.class), typeName(query.type)] as const;
-      matched.cell(...at).value += 1;
-      if (rule.rcode === RCODE.SERVFAIL) return failure('template', RCODE.SERVFAIL);
-      const data = dataOf(request, zone, match);
-      try {
-        return authoritative('template', {
-          rcode: rule.rcode,
-          answers: fill(rule, 'answer', data, at),
-          authority: fill(rule, 'authority', data, at),
-          additional: fill(rule, 'additional', data, at),
-        });
-      } catch (error) {
-        return failure('template', RCODE.SERVFAIL, error as Error);
-      }
-    };
+  setup(directives, context) {
+    const rules = directives.map((directive) => readRule(directive, context.block.zones));
+    const answer = answerer(context);
     const handler: Handler = {
       name: 'template',
       serve(request, next) {
         for (const rule of rules) {
-          const outcome = answer(rule, request);
-          if (outcome === undefined) return bareReply(RCODE.NXDOMAIN, 'template');
-          if (outcome !== 'next') return outcome;
+          const match = matchOf(rule, request);
+          if (match === 'next') continue;
+          return match === 'nothing' ? failure('template', RCODE.SERVFAIL) : answer(rule, request, match);
         }
         return next(request);
       },
@@ -211,3 +113,63 @@ export const template: Plugin = {
     return handler;
   },
 };
+
+/** Makes the function that fills in the templates of a rule. */
+function answerer(context: SetupContext): (rule: Rule, request: Request, match: Match) => Outcome | Promise<Outcome> {
+  const counters = new Counters(context.runtime.metrics);
+  const fill = (rule: Rule, section: Section, request: Request, match: Match): Rr[] =>
+    rule.records[section].map(({ make, text: source }) => {
+      let text: string;
+      try {
+        text = make(match.data);
+      } catch (error) {
+        counters.failed('template', request, match, section, source);
+        throw error;
+      }
+      try {
+        return recordFromText(text);
+      } catch (error) {
+        counters.failed('rr', request, match, section, source);
+        throw error;
+      }
+    });
+  return (rule, request, match) => {
+    counters.matched(request, match);
+    if (rule.rcode === RCODE.SERVFAIL) return failure('template', RCODE.SERVFAIL);
+    try {
+      const records = {
+        answer: fill(rule, 'answer', request, match),
+        additional: fill(rule, 'additional', request, match),
+        authority: fill(rule, 'authority', request, match),
+      };
+      const reply = (answers: readonly Rr[]): Outcome => {
+        const made = authoritative('template', {
+          rcode: rule.rcode,
+          answers,
+          authority: records.authority,
+          additional: records.additional,
+        });
+        return rule.options === undefined ? made : { ...made, options: rule.options };
+      };
+      const { type } = request.query;
+      const aliased = records.answer.some((rr) => rr.type === TYPE.CNAME);
+      if (!aliased || (type !== TYPE.A && type !== TYPE.AAAA)) return reply(records.answer);
+      return followed(context, request, records.answer).then(reply);
+    } catch (error) {
+      return failure('template', RCODE.SERVFAIL, error as Error);
+    }
+  };
+}
+
+/** Records with what the server itself says about the targets of aliases, after each of them. */
+async function followed(context: SetupContext, request: Request, answers: readonly Rr[]): Promise<Rr[]> {
+  const out: Rr[] = [];
+  for (const rr of answers) {
+    out.push(rr);
+    if (rr.type !== TYPE.CNAME) continue;
+    const outcome = await context.lookup(rr.rdata, request.query.type, request);
+    if (outcome.kind === 'reply')
+      out.push(...outcome.answers.map((more) => ({ ...more, name: more.name ?? rr.rdata })));
+  }
+  return out;
+}

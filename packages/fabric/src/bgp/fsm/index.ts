@@ -1,0 +1,2 @@
+export { INITIAL, sessionState, step } from './fsm.ts';
+export type * from './types.ts';

@@ -1,0 +1,2 @@
+export * from './config.ts';
+export { Speaker, type SpeakerOptions } from './speaker.ts';
