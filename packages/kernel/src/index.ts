@@ -21,6 +21,7 @@ export type * from './nft/expr-types.ts';
 export type * from './nft/types.ts';
 export * as values from './nft/values.ts';
 export type { MissingOk, RtBatch } from './rtnl/batch.ts';
+export type { BridgeVlan } from './rtnl/bridge-vlan.ts';
 export type { RouteFilter, RouteQuery } from './rtnl/route.ts';
 export { Rtnl } from './rtnl/rtnl.ts';
 export type * from './rtnl/types.ts';

@@ -2,22 +2,27 @@ import { formatIp } from '@weft/net';
 import { type Allocation, type Ipam, parseWanted } from '../ipam/ipam.ts';
 import { rangeSetsFromConfig } from '../ipam/range.ts';
 import { CniCode, CniError } from '../spec/errors.ts';
-import { field, isObject, objectField, stringsField } from '../spec/json.ts';
-import { readDns } from '../spec/result.ts';
+import { field, isObject, objectField, stringField, stringsField } from '../spec/json.ts';
 import type { CniResult, Plugin, PluginRequest } from '../spec/types.ts';
 import { routesFromConfig } from './addressing.ts';
+import { HostLocalAlone, ipamDns } from './host-local-alone.ts';
 import { staleAllocations, statusOfRanges } from './weft.ts';
 
-/** Our IPAM for other vendors' main plugins: the configuration and the answers of the reference host-local plugin. */
+/**
+ * IPAM for main plugins of all vendors: the configuration and the answers of the reference host-local plugin. The agent's
+ * journal keeps the addresses, or where `dataDir` is given, the reference's own files.
+ */
 export class HostLocalPlugin implements Plugin {
   readonly name = 'host-local';
   readonly #ipam: Ipam;
+  readonly #files = new HostLocalAlone();
 
   constructor(ipam: Ipam) {
     this.#ipam = ipam;
   }
 
   async add(request: PluginRequest): Promise<CniResult> {
+    if (hasFiles(request)) return this.#files.add(request);
     const config = ipamConfig(request);
     const existing = this.#find(request);
     // The main plugin failed after it had an address, and tries again.
@@ -29,7 +34,7 @@ export class HostLocalPlugin implements Plugin {
       parseWanted(wanted),
     );
     this.#ipam.ready(allocation);
-    const dns = readDns(objectField(config, 'dns', 'ipam.dns'), 'ipam.dns');
+    const dns = ipamDns(config);
     return {
       ips: given.map(({ address, range }) => ({
         address: `${address}/${range.prefix.length}`,
@@ -41,21 +46,25 @@ export class HostLocalPlugin implements Plugin {
   }
 
   async del(request: PluginRequest): Promise<void> {
+    if (hasFiles(request)) return this.#files.del(request);
     const existing = this.#find(request);
     if (existing !== undefined) this.#ipam.release(existing);
   }
 
   async check(request: PluginRequest): Promise<void> {
+    if (hasFiles(request)) return this.#files.check(request);
     if (this.#find(request) === undefined) {
       throw new CniError(CniCode.unknownContainer, `no address of container ${request.containerId} is known`);
     }
   }
 
   async status(request: PluginRequest): Promise<void> {
+    if (hasFiles(request)) return this.#files.status(request);
     statusOfRanges(this.#ipam, request, ipamConfig(request));
   }
 
   async gc(request: PluginRequest): Promise<void> {
+    if (hasFiles(request)) return this.#files.gc(request);
     if (request.validAttachments === undefined) return;
     for (const stale of staleAllocations(this.#ipam, 'address', request.network, request.validAttachments)) {
       this.#ipam.release(stale);
@@ -66,6 +75,11 @@ export class HostLocalPlugin implements Plugin {
     const found = this.#ipam.get(request.network, request);
     return found?.kind === 'address' ? found : undefined;
   }
+}
+
+function hasFiles(request: PluginRequest): boolean {
+  const ipam = objectField(request.config, 'ipam');
+  return ipam !== undefined && Boolean(stringField(ipam, 'dataDir', 'ipam.dataDir'));
 }
 
 function ipamConfig(request: PluginRequest): PluginRequest['config'] {

@@ -17,15 +17,20 @@ export type MakePlugin = (context: PluginContext) => Plugin;
  * files. They are loaded when they are first called. A new plugin is one line here.
  */
 const TABLE: Readonly<Record<string, () => Promise<MakePlugin>>> = {
+  bridge: async () => (await import('./bridge.ts')).bridge,
+  firewall: async () => (await import('./firewall.ts')).firewall,
+  'host-local': async () => (await import('./host-local-alone.ts')).hostLocal,
   loopback: async () => (await import('./loopback.ts')).loopback,
+  ptp: async () => (await import('./ptp.ts')).ptp,
   static: async () => (await import('./static.ts')).staticIpam,
+  tuning: async () => (await import('./tuning.ts')).tuning,
 };
 
 /** Names of the plugins in the table. */
 export const STANDALONE_PLUGINS: readonly string[] = Object.keys(TABLE);
 
 /** Names that only the agent answers to. */
-const AGENT_PLUGINS: readonly string[] = ['weft', 'portmap', 'host-local', 'weft-networks', 'multus'];
+const AGENT_PLUGINS: readonly string[] = ['weft', 'portmap', 'weft-networks', 'multus'];
 
 /** Every name we answer to. */
 export const PLUGIN_NAMES: readonly string[] = [...new Set([...AGENT_PLUGINS, ...STANDALONE_PLUGINS])];

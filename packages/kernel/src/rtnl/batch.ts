@@ -1,4 +1,5 @@
 import * as C from '../netlink/constants.ts';
+import { type BridgeVlan, encodeBridgeVlan, RTM_SETLINK } from './bridge-vlan.ts';
 import { NlWriter } from '../netlink/wire.ts';
 import { encodeAddress, RTM_DELADDR, RTM_NEWADDR } from './address.ts';
 import {
@@ -195,6 +196,16 @@ export class RtBatch {
         options.missingOk === true ? ['ENOENT', 'ENODEV'] : [],
       ),
   };
+
+  readonly bridgeVlans = {
+    add: (vlan: BridgeVlan): void => this.#bridgeVlan(RTM_SETLINK, 'add bridge VLAN', vlan),
+    del: (vlan: BridgeVlan): void => this.#bridgeVlan(RTM_DELLINK, 'delete bridge VLAN', vlan),
+  };
+
+  #bridgeVlan(type: number, operation: string, vlan: BridgeVlan): void {
+    const label = { operation, object: () => `${vlan.id} of index ${vlan.index}` };
+    this.#request(type, C.NLM_F_REQUEST, label, (w) => encodeBridgeVlan(w, vlan));
+  }
 
   #address(type: number, flags: number, operation: string, a: AddressSpec, ignore: string[] = []): void {
     const label = { operation, object: () => `${a.address} on index ${a.index}`, ignore };

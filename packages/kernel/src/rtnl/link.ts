@@ -15,6 +15,7 @@ const IFF_UP = 1;
 const IFF_LOOPBACK = 8;
 const IFF_NOARP = 0x80;
 const IFF_PROMISC = 0x100;
+const IFF_ALLMULTI = 0x200;
 const IFF_LOWER_UP = 0x10000;
 
 const IFLA = {
@@ -137,6 +138,7 @@ export function encodeLinkChange(w: NlWriter, link: string | number, change: Lin
   };
   bit(change.up, IFF_UP);
   bit(change.promisc, IFF_PROMISC);
+  bit(change.allmulti, IFF_ALLMULTI);
   bit(change.arp === undefined ? undefined : !change.arp, IFF_NOARP);
   if (change.name === undefined) linkRef(w, link, flags, mask);
   else {

@@ -140,6 +140,8 @@ export interface LinkChange extends BridgePort {
   readonly group?: number;
   readonly txqlen?: number;
   readonly promisc?: boolean;
+  /** Takes frames to all multicast addresses. */
+  readonly allmulti?: boolean;
   readonly arp?: boolean;
   /** IPv6 address generation: `none` gives no link-local address. */
   readonly addrgenmode?: 'eui64' | 'none';

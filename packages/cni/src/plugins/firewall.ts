@@ -1,0 +1,175 @@
+import { formatIp, parseInterfaceAddress } from '@weft/net';
+import { stringField } from '../spec/json.ts';
+import type { CniResult, Plugin, PluginRequest } from '../spec/types.ts';
+import type { NodeNetwork } from '../wiring/node.ts';
+import { familyOf, invalid, requirePrev } from './common/conf.ts';
+import { differs } from './common/interface.ts';
+import { attachmentComment } from './common/masquerade.ts';
+import { Xtables } from './common/xtables.ts';
+import type { MakePlugin, PluginContext } from './registry.ts';
+
+const FORWARD = 'CNI-FORWARD';
+const ADMIN = 'CNI-ADMIN';
+const STAGE_1 = 'CNI-ISOLATION-STAGE-1';
+const STAGE_2 = 'CNI-ISOLATION-STAGE-2';
+
+interface FirewallConf {
+  readonly admin: string;
+  readonly sameBridge: boolean;
+}
+
+function read(request: PluginRequest): FirewallConf {
+  const { config } = request;
+  const backend = stringField(config, 'backend') || 'iptables';
+  if (backend === 'firewalld') {
+    throw invalid('backend: "firewalld" is not served', 'use "iptables", whose rules firewalld leaves alone');
+  }
+  if (backend !== 'iptables') throw invalid(`backend: "${backend}" is unknown; use "iptables"`);
+  const policy = stringField(config, 'ingressPolicy') || 'open';
+  if (policy !== 'open' && policy !== 'same-bridge') {
+    throw invalid(`ingressPolicy: "${policy}" is neither "open" nor "same-bridge"`);
+  }
+  const admin = stringField(config, 'iptablesAdminChainName') || ADMIN;
+  if (!/^[A-Za-z0-9_-]{1,28}$/.test(admin)) throw invalid(`iptablesAdminChainName: "${admin}" is no name of a chain`);
+  return { admin, sameBridge: policy === 'same-bridge' };
+}
+
+/** Addresses of the result by family, without lengths. */
+function hostsOf(result: CniResult): Map<4 | 6, string[]> {
+  const out = new Map<4 | 6, string[]>();
+  for (const { address } of result.ips ?? []) {
+    const parsed = parseInterfaceAddress(address);
+    if (parsed === undefined) continue;
+    const family = familyOf(address);
+    out.set(family, [...(out.get(family) ?? []), formatIp(parsed.ip)]);
+  }
+  return out;
+}
+
+/** Rules of one address. They say whose they are, so that GC and a DEL that knows nothing find them. */
+function rulesOf(host: string, comment: string): string[] {
+  const length = host.includes(':') ? 128 : 32;
+  const says = `-m comment --comment "${comment}"`;
+  return [
+    `-A ${FORWARD} -d ${host}/${length} -m conntrack --ctstate RELATED,ESTABLISHED ${says} -j ACCEPT`,
+    `-A ${FORWARD} -s ${host}/${length} ${says} -j ACCEPT`,
+  ];
+}
+
+function commentOf(rule: string): string | undefined {
+  const match = /--comment (?:"((?:[^"\\]|\\.)*)"|(\S+))/.exec(rule);
+  return match?.[1] ?? match?.[2];
+}
+
+/** Lets forwarded packets of pods through where the node's own firewall would stop them. A chained plugin. */
+class FirewallPlugin implements Plugin {
+  readonly name = 'firewall';
+  readonly #node: NodeNetwork;
+
+  constructor(context: PluginContext) {
+    this.#node = context.node;
+  }
+
+  async add(request: PluginRequest): Promise<CniResult> {
+    const conf = read(request);
+    const prev = requirePrev(request);
+    for (const [family, hosts] of hostsOf(prev)) {
+      const xtables = new Xtables(this.#node, family);
+      const present = await xtables.rules();
+      const comment = attachmentComment(request);
+      // What a call that was cut short has left comes first.
+      const old = present.filter((rule) => rule.startsWith(`-A ${FORWARD} `) && commentOf(rule) === comment);
+      await xtables.change([
+        ...frame(present, conf),
+        ...(conf.sameBridge ? isolation(present, bridgeOf(prev)) : []),
+        ...old.map((rule) => rule.replace(/^-A /, '-D ')),
+        ...hosts.flatMap((host) => rulesOf(host, comment)),
+      ]);
+    }
+    return prev;
+  }
+
+  async del(request: PluginRequest): Promise<void> {
+    const comment = attachmentComment(request);
+    await this.#remove((other) => other === comment);
+  }
+
+  async check(request: PluginRequest): Promise<void> {
+    const conf = read(request);
+    for (const [family, hosts] of hostsOf(request.prevResult ?? {})) {
+      const present = await new Xtables(this.#node, family).rules();
+      if (frame(present, conf).length > 0)
+        throw differs(`chain ${FORWARD} or ${conf.admin} of IPv${family} is missing`);
+      const comment = attachmentComment(request);
+      for (const host of hosts) {
+        const mine = present.filter((rule) => rule.includes(` ${host}/`) && commentOf(rule) === comment);
+        if (mine.length < 2) throw differs(`${host} is not let through by ${FORWARD}`);
+      }
+    }
+  }
+
+  async status(request: PluginRequest): Promise<void> {
+    read(request);
+    await new Xtables(this.#node, 4).rules();
+  }
+
+  async gc(request: PluginRequest): Promise<void> {
+    const { network, validAttachments } = request;
+    if (validAttachments === undefined) return;
+    const valid = new Set(validAttachments.map((attachment) => attachmentComment({ ...attachment, network })));
+    await this.#remove((comment) => comment.startsWith(`${network} `) && !valid.has(comment));
+  }
+
+  async #remove(which: (comment: string) => boolean): Promise<void> {
+    for (const family of [4, 6] as const) {
+      const xtables = new Xtables(this.#node, family);
+      const gone = (await xtables.rules()).filter((rule) => {
+        const comment = rule.startsWith(`-A ${FORWARD} `) ? commentOf(rule) : undefined;
+        return comment !== undefined && which(comment);
+      });
+      await xtables.change(gone.map((rule) => rule.replace(/^-A /, '-D ')));
+    }
+  }
+}
+
+/** What is missing of the chains that all networks share, in the reference plugin's form. */
+function frame(present: readonly string[], { admin }: FirewallConf): string[] {
+  const lines: string[] = [];
+  for (const chain of [FORWARD, admin]) if (!present.includes(`-N ${chain}`)) lines.push(`:${chain} - [0:0]`);
+  if (!present.some((rule) => rule.startsWith('-A FORWARD ') && rule.endsWith(` -j ${FORWARD}`))) {
+    lines.push(`-I FORWARD -m comment --comment "CNI firewall plugin rules" -j ${FORWARD}`);
+  }
+  if (!present.some((rule) => rule.startsWith(`-A ${FORWARD} `) && rule.endsWith(` -j ${admin}`))) {
+    lines.push(`-I ${FORWARD} -m comment --comment "CNI firewall plugin admin overrides" -j ${admin}`);
+  }
+  return lines;
+}
+
+/** What is missing of the rules that keep packets of one bridge from another. They stay: they are about bridges. */
+function isolation(present: readonly string[], bridge: string): string[] {
+  const lines: string[] = [];
+  for (const chain of [STAGE_1, STAGE_2]) if (!present.includes(`-N ${chain}`)) lines.push(`:${chain} - [0:0]`);
+  const has = (rule: string): boolean => present.includes(rule);
+  if (!present.some((rule) => rule.startsWith('-A FORWARD ') && rule.endsWith(` -j ${STAGE_1}`))) {
+    lines.push(
+      `-I FORWARD -m comment --comment "CNI firewall plugin rules (ingressPolicy: same-bridge)" -j ${STAGE_1}`,
+    );
+  }
+  const says = '-m comment --comment "CNI firewall plugin rules (ingressPolicy: same-bridge)"';
+  if (!present.some((rule) => rule.startsWith(`-A ${STAGE_1} -i ${bridge} `))) {
+    lines.push(`-I ${STAGE_1} -i ${bridge} ! -o ${bridge} ${says} -j ${STAGE_2}`);
+  }
+  if (!present.some((rule) => rule.startsWith(`-A ${STAGE_2} -o ${bridge} `))) {
+    lines.push(`-I ${STAGE_2} -o ${bridge} ${says} -j DROP`);
+  }
+  for (const chain of [STAGE_1, STAGE_2]) if (!has(`-A ${chain} -j RETURN`)) lines.push(`-A ${chain} -j RETURN`);
+  return lines;
+}
+
+function bridgeOf(result: CniResult): string {
+  const first = result.interfaces?.[0];
+  if (first !== undefined && first.sandbox === undefined) return first.name;
+  throw invalid('ingressPolicy: "same-bridge" needs a bridge: prevResult names none');
+}
+
+export const firewall: MakePlugin = (context) => new FirewallPlugin(context);
