@@ -46,3 +46,4 @@ export type {
   PluginRequest,
 } from './spec/types.ts';
 export { SUPPORTED_VERSIONS } from './spec/versions.ts';
+export { PLUGIN_NAMES } from './plugins/registry.ts';

@@ -6,8 +6,8 @@ import { type Counter, type Gauge, type Histogram, type Logger, type Metrics, We
 import { type Allocation, attachmentKey, Ipam } from '../ipam/ipam.ts';
 import { Journal, type JournalStamp } from '../ipam/journal.ts';
 import { HostLocalPlugin } from '../plugins/host-local.ts';
-import { LoopbackPlugin } from '../plugins/loopback.ts';
 import { PortmapPlugin, type PortRecord } from '../plugins/portmap.ts';
+import { PluginRegistry, type PluginSource } from '../plugins/registry.ts';
 import { WeftPlugin } from '../plugins/weft.ts';
 import type { AddressAuthority } from '../pools/authority.ts';
 import type { PluginCall } from '../runtime/runtime.ts';
@@ -56,9 +56,11 @@ export type PodAttachment = Pick<
 >;
 
 const SWEEP_MS = 60_000;
+/** What a server that does not run has to offer. */
+const NO_PLUGINS: PluginSource = { names: [], find: () => Promise.resolve(undefined) };
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 
-/** The agent's side of CNI: answers the shim, with the plugins weft, host-local, loopback and portmap. */
+/** The agent's side of CNI: answers the shim. Plugins are found by `PluginRegistry`. */
 export class CniServer {
   readonly #options: CniServerOptions;
   readonly #log: Logger;
@@ -102,7 +104,6 @@ export class CniServer {
       const { addresses: authority } = this.#options;
       const weft = new WeftPlugin({ node, ipam, log, ...(authority === undefined ? {} : { authority }) });
       const portmap = new PortmapPlugin({ node, journal: ports.journal, records: ports.contents.records, log });
-      const builtIn: Plugin[] = [weft, portmap, new HostLocalPlugin(ipam), new LoopbackPlugin(node)];
       const { networks: source, confDir } = this.#options;
       const networks = new NetworksPlugin({
         stateDir: join(stateDir, 'networks'),
@@ -112,8 +113,10 @@ export class CniServer {
         ...(source === undefined ? {} : { source }),
         ...(confDir === undefined ? {} : { confDir }),
       });
-      const plugins = new Map([...builtIn, ...(this.#options.plugins ?? [])].map((plugin) => [plugin.name, plugin]));
-      for (const name of NETWORKS_PLUGINS) plugins.set(name, networks);
+      const own = [weft, portmap, new HostLocalPlugin(ipam), ...(this.#options.plugins ?? [])];
+      const byName = new Map<string, Plugin>(own.map((plugin) => [plugin.name, plugin]));
+      for (const name of NETWORKS_PLUGINS) byName.set(name, networks);
+      const plugins = new PluginRegistry(node, log, byName);
       const plan = planRecovery(ipam.list(), await node.rtnl.links.list({ kind: 'veth' }), Date.now());
       recover(plan, ipam, (allocation) => void weft.takeDown(allocation), log);
       await portmap.restore();
@@ -263,7 +266,7 @@ export class CniServer {
 
   /** What a plugin that calls other plugins gets without a program, when the plugin is ours. */
   #inProcess({ type, path, env, stdin }: PluginCall): Promise<string> | undefined {
-    if (this.#running?.plugins.has(type) !== true || !this.#executables.isOurs(type, path)) return undefined;
+    if (this.#running?.plugins.names.includes(type) !== true || !this.#executables.isOurs(type, path)) return undefined;
     const own = new Map(Object.entries(env).filter(([key]) => /^(CNI_|TRACEPARENT$|TRACESTATE$|BAGGAGE$)/.test(key)));
     return this.#dispatch({ env: own.set('WEFT_PLUGIN', type), stdin }).then(({ answer, error }) => {
       if (error !== undefined) throw error;
@@ -273,7 +276,7 @@ export class CniServer {
 
   async #dispatch(call: Call): Promise<Outcome> {
     const started = performance.now();
-    const plugins = this.#running?.plugins ?? new Map<string, Plugin>();
+    const plugins = this.#running?.plugins ?? NO_PLUGINS;
     const outcome = await dispatch(call, plugins, (request, run) => this.#guard(request, run));
     const { command, plugin, error } = outcome;
     this.#duration.observe((performance.now() - started) / 1000, { command, plugin });
@@ -294,7 +297,7 @@ export class CniServer {
   }
 
   /** Does what containers left to be done that went while no agent was there; all other calls wait. */
-  async #removeDeferred(plugins: ReadonlyMap<string, Plugin>): Promise<void> {
+  async #removeDeferred(plugins: PluginSource): Promise<void> {
     const deferred = readDeferred(this.#options.socketPath, this.#log);
     if (deferred.length === 0) return;
     const remove = async ({ call, file }: Deferred): Promise<void> => {
@@ -325,7 +328,8 @@ export class CniServer {
       case 'GC':
         return this.#locks.exclusive(run);
       default:
-        return this.#locks.keyed(`${request.containerId}/${request.ifname}`, run);
+        // By plugin, because one that we answer for may execute another that we answer for.
+        return this.#locks.keyed(`${request.plugin}/${request.containerId}/${request.ifname}`, run);
     }
   }
 }
@@ -343,7 +347,7 @@ interface Running {
   readonly node: NodeNetwork;
   readonly weft: WeftPlugin;
   readonly portmap: PortmapPlugin;
-  readonly plugins: ReadonlyMap<string, Plugin>;
+  readonly plugins: PluginSource;
   readonly networks: NetworksPlugin;
   readonly server: Server;
 }
