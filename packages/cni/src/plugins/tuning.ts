@@ -144,7 +144,11 @@ class TuningPlugin implements Plugin {
       const link = await rtnl.links.get(request.ifname);
       if (link === undefined) throw differs(`interface ${request.ifname} is missing in the sandbox`);
       const { mac, mtu, promisc, allmulti, txqlen } = conf.link;
-      const compare = (what: string, now: unknown, wanted: unknown): void => {
+      const compare = <T extends string | number | boolean>(
+        what: string,
+        now: T | undefined,
+        wanted: T | undefined,
+      ): void => {
         if (wanted !== undefined && now !== wanted) throw differs(`${what} of ${link.name} is ${now}, not ${wanted}`);
       };
       compare('MAC address', link.mac, mac);

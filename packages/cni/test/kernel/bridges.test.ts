@@ -63,7 +63,7 @@ describe('bridge', () => {
     const addresses = (link: Record<string, unknown> | undefined): unknown[] =>
       ((link?.['addr_info'] ?? []) as Record<string, unknown>[])
         .filter((x) => x['scope'] === 'global')
-        .map((x) => `${x['local']}/${x['prefixlen']}`);
+        .map((x) => `${String(x['local'])}/${String(x['prefixlen'])}`);
     expect(addresses(gateway)).toEqual(addresses(ipj(node, 'addr', 'show', 'br-theirs')[0]));
     await reference.del(theirs, b);
     expect(masqueraded()).toBe(0);

@@ -188,15 +188,9 @@ describe('firewall', () => {
     [{ backend: 'firewalld' }, 'backend: "firewalld" is not served'],
     [{ backend: 'x' }, 'backend: "x" is unknown'],
     [{ ingressPolicy: 'closed' }, 'ingressPolicy: "closed"'],
-    [{ ingressPolicy: 'same-bridge' }, 'needs a bridge'],
     [{ iptablesAdminChainName: 'a b' }, 'is no name of a chain'],
   ])('refuses %j', async (conf, message) => {
-    const prev = {
-      type: 'macvlan',
-      master: 'out0',
-      ipam: { type: 'static', addresses: [{ address: '192.0.2.9/24' }] },
-    };
-    const add = bed.runtime.add(network('net', [prev, { type: 'firewall', ...conf }]), podWith(bed));
+    const add = bed.runtime.add(network('net', [base(), { type: 'firewall', ...conf }]), podWith(bed));
     await expect(add).rejects.toThrow(message);
   });
 });
