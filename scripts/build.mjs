@@ -8,7 +8,11 @@ import path from 'node:path';
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const staging = path.join(root, `dist.${process.pid}`);
 const out = path.join(root, 'dist');
-const entries = { weft: 'packages/cli/src/main.ts', 'dns-worker': 'packages/dns/src/fast/worker.ts' };
+const entries = {
+  weft: 'packages/cli/src/main.ts',
+  'cni-plugin': 'packages/cni/src/standalone/main.ts',
+  'dns-worker': 'packages/dns/src/fast/worker.ts',
+};
 if (existsSync(path.join(root, 'test/perf/main.ts'))) entries.perf = 'test/perf/main.ts';
 
 await build({

@@ -10,6 +10,10 @@
  *
  * The socket's path: "agentSocket" of the configuration, else WEFT_AGENT_SOCKET, else the text of the file
  * "<this executable>.socket".
+ *
+ * Without an agent the plugins of the reference set work by themselves: the command in the file
+ * "<this executable>.standalone" (one word a line) is started in this program's place, with the plugin's name behind it.
+ * Not so where the configuration names the agent's socket: what it describes is the agent's.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,6 +25,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -168,21 +173,21 @@ static void read_input(struct buffer *in) {
   }
 }
 
-static int socket_beside_executable(char *out, size_t size) {
+/* Reads the file with this suffix beside the executable, or beside what it is a symbolic link to. */
+static ssize_t beside_executable(const char *suffix, char *out, size_t size) {
   const char *self = (const char *)getauxval(AT_EXECFN);
-  char path[4096 + 8];
+  char path[4096 + 16];
   ssize_t n;
   int fd;
   if (self == NULL) return 0;
-  snprintf(path, sizeof path, "%s.socket", self);
+  snprintf(path, sizeof path, "%s%s", self, suffix);
   fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
-    /* Called by a symbolic link: the file is beside what it points to. */
     char target[4096];
     n = readlink("/proc/self/exe", target, sizeof target - 1);
     if (n <= 0) return 0;
     target[n] = '\0';
-    snprintf(path, sizeof path, "%s.socket", target);
+    snprintf(path, sizeof path, "%s%s", target, suffix);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return 0;
   }
@@ -190,8 +195,34 @@ static int socket_beside_executable(char *out, size_t size) {
   close(fd);
   if (n <= 0) return 0;
   out[n] = '\0';
+  return n;
+}
+
+static int socket_beside_executable(char *out, size_t size) {
+  if (beside_executable(".socket", out, size) <= 0) return 0;
   out[strcspn(out, "\r\n")] = '\0';
   return out[0] != '\0';
+}
+
+/* What was read from standard input, for as long as the call may be answered without an agent. */
+static const struct buffer *alone;
+static const char *plugin = "weft";
+
+/* Becomes the plugin that works without an agent. Returns when there is none. */
+static void run_alone(void) {
+  static char words[4096];
+  char *argv[16];
+  size_t argc = 0;
+  int fd;
+  if (alone == NULL || strncmp(plugin, "weft", 4) == 0 || strcmp(plugin, "multus") == 0 || beside_executable(".standalone", words, sizeof words) <= 0) return;
+  for (char *word = strtok(words, "\r\n"); word != NULL && argc < 14; word = strtok(NULL, "\r\n")) argv[argc++] = word;
+  if (argc == 0 || access(argv[0], X_OK) != 0) return;
+  argv[argc++] = (char *)plugin;
+  argv[argc] = NULL;
+  fd = memfd_create("cni", 0);
+  if (fd < 0) return;
+  write_all(fd, alone->bytes == NULL ? "" : alone->bytes, alone->length);
+  if (lseek(fd, 0, SEEK_SET) == 0 && dup2(fd, 0) == 0) execv(argv[0], argv);
 }
 
 static int64_t now_ms(void) {
@@ -221,7 +252,11 @@ static int dial(const char *path) {
   if (fd < 0) away("cannot make a socket for", path, errno);
   while (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
     /* EAGAIN: the agent's queue of waiting connections is full. */
-    if (errno != EAGAIN && errno != EINTR) away("cannot reach the weft agent at", path, errno);
+    if (errno != EAGAIN && errno != EINTR) {
+      int error = errno;
+      if (error == ENOENT || error == ECONNREFUSED) run_alone();
+      away("cannot reach the weft agent at", path, error);
+    }
     if (now_ms() > deadline) away("the weft agent is too busy at", path, ETIMEDOUT);
     nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
   }
@@ -331,12 +366,16 @@ int main(int argc, char **argv) {
     read_input(&in);
     find_text(&in, "cniVersion", version, sizeof version);
   }
+  plugin = name;
   if (!find_text(&in, "agentSocket", path, sizeof path)) {
+    alone = &in;
     const char *given = getenv("WEFT_AGENT_SOCKET");
     if (given != NULL && given[0] != '\0' && strlen(given) < sizeof path) strcpy(path, given);
-    else if (!socket_beside_executable(path, sizeof path))
+    else if (!socket_beside_executable(path, sizeof path)) {
+      run_alone();
       fail(7, "where is the weft agent? no \"agentSocket\" in the network configuration",
            "set it, or WEFT_AGENT_SOCKET, or write the socket's path to the file <plugin>.socket beside the plugin");
+    }
   }
   append(&request, "WCNI\0\0\0\0WEFT_PLUGIN=", 20);
   append(&request, name, strlen(name) + 1);

@@ -37,5 +37,13 @@ export function addCniCommand(program: Command): Command {
       (await import('./commands/cni.ts')).cni(verb, network, netns, options),
     );
   }
+  cni
+    .command('install')
+    .description('put the plugins into a directory of executables, each by rename')
+    .requiredOption('--bin-dir <dir>', 'directory that container runtimes look for plugins in')
+    .option('--agent-socket <path>', "socket of the node's agent; without an agent the plugins work by themselves")
+    .option('--replace', "also take the place of other makers' plugins of the same names")
+    .addOption(new Option('-o, --output <format>', 'output format').choices(['json']))
+    .action(async (options) => (await import('./commands/cni-install.ts')).cniInstall(options));
   return cni;
 }

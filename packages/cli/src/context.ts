@@ -13,8 +13,8 @@ export const homeDir: string = process.env['WEFT_HOME'] ?? path.dirname(distDir)
 /** How the user calls Weft: `weft`, or `./weft` from the checkout. For messages that tell what to type. */
 export const commandName: string = process.env['WEFT_COMMAND'] ?? 'weft';
 
-/** Flags that long-running processes need: small young generation, and no compiler that can deadlock at exit. */
-function runtimeFlags(): string[] {
+/** Flags of our own processes: small young generation, and no compiler that can deadlock at exit. */
+export function runtimeFlags(): string[] {
   const flags = ['--max-semi-space-size=1', '--optimize-for-size'];
   return process.versions.node.startsWith('20.') ? flags : [...flags, '--no-maglev'];
 }

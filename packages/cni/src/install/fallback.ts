@@ -5,6 +5,7 @@
 export function fallbackScript(nodePath: string): string {
   return `#!${nodePath}
 // ${SHIM_MARK} (script)
+import { spawnSync } from 'node:child_process';
 import { readFileSync, readlinkSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { basename, dirname, resolve } from 'node:path';
@@ -25,13 +26,23 @@ function text(object, name) {
   const key = Object.keys(object ?? {}).find((k) => k.toLowerCase() === name.toLowerCase());
   return typeof object?.[key] === 'string' && object[key] !== '' ? object[key] : undefined;
 }
-function besideExecutable() {
+function besideExecutable(suffix) {
   for (const find of [() => self, () => resolve(dirname(self), readlinkSync(self))]) {
     try {
-      const path = readFileSync(find() + '.socket', 'utf8').trim();
-      if (path !== '') return path;
+      const text = readFileSync(find() + suffix, 'utf8').trim();
+      if (text !== '') return text;
     } catch {}
   }
+}
+let alone;
+function runsAlone() {
+  const words = alone === undefined || /^(weft|multus)/.test(basename(self)) ? undefined : besideExecutable('.standalone');
+  if (words === undefined) return false;
+  const [node, ...args] = words.split(/[\\r\\n]+/);
+  const done = spawnSync(node, [...args, basename(self)], { input: alone, stdio: ['pipe', 'inherit', 'inherit'] });
+  if (done.error !== undefined) return false;
+  process.exitCode = done.status ?? 1;
+  return true;
 }
 function parse(input) {
   try {
@@ -64,8 +75,11 @@ function main() {
   const input = command === undefined ? '' : readFileSync(0, 'utf8');
   const config = parse(input);
   version = text(config, 'cniVersion');
-  const path = text(config, 'agentSocket') ?? (env.WEFT_AGENT_SOCKET || besideExecutable());
+  const named = text(config, 'agentSocket');
+  if (named === undefined) alone = input;
+  const path = named ?? (env.WEFT_AGENT_SOCKET || besideExecutable('.socket'));
   if (path === undefined) {
+    if (runsAlone()) return;
     fail(7, 'where is the weft agent? no "agentSocket" in the network configuration',
       'set it, or WEFT_AGENT_SOCKET, or write the socket\\'s path to the file <plugin>.socket beside the plugin');
     return;
@@ -93,8 +107,12 @@ function call(path, request, deferrable) {
   };
   const timer = setTimeout(() => finish(() => away('the weft agent did not answer in time at', path, 'timed out')), 60000);
   socket.on('connect', () => socket.write(request));
+  const absent = (error) => ['ENOENT', 'ECONNREFUSED'].includes(error.code) && runsAlone();
   const gone = (say) => finish(() => (deferrable ? leave(path, request, say) : say()));
-  socket.on('error', (error) => gone(() => away('cannot reach the weft agent at', path, error.message)));
+  socket.on('error', (error) => {
+    if (absent(error)) finish(() => {});
+    else gone(() => away('cannot reach the weft agent at', path, error.message));
+  });
   socket.on('close', () => gone(() => away('the weft agent went away during the call at', path, 'connection closed')));
   socket.on('data', (chunk) => {
     answer = Buffer.concat([answer, chunk]);

@@ -5,13 +5,21 @@ import { access, chmod, copyFile, mkdir, readFile, rename, rm, symlink, writeFil
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { errorMessage } from '@weft/plan';
+import { PLUGIN_NAMES } from '../plugins/registry.ts';
 import { fallbackScript, SHIM_MARK } from './fallback.ts';
 
 export interface InstallOptions {
   /** Directory the runtime looks for plugins in (part of its CNI_PATH). */
   readonly binDir: string;
-  /** The agent's socket, for configurations that do not name it (runtimes make the one of `loopback` themselves). */
-  readonly agentSocket: string;
+  /**
+   * The agent's socket, for configurations that do not name it (runtimes make the one of `loopback` themselves).
+   * Default: none; a file that an earlier installation left stays.
+   */
+  readonly agentSocket?: string;
+  /** Command that answers a call without an agent; the plugin's name is put behind it. Default: none. */
+  readonly standalone?: readonly string[];
+  /** Put ours in the place of plugins of other makers that have our names. */
+  readonly replace?: boolean;
   /** Node executable for the fallback script. Default: the one that runs this. */
   readonly nodePath?: string;
   /** A shim that was built before; used when it exists. */
@@ -28,11 +36,11 @@ export interface Installed {
   readonly kind: 'native' | 'node';
   /** Why the fallback was taken. */
   readonly why?: string;
+  /** Names that lead to our plugins now. */
+  readonly plugins: readonly string[];
   /** Plugins of other makers that were there and have been left alone. */
   readonly kept: readonly string[];
 }
-
-const NAMES: readonly string[] = ['weft', 'portmap', 'host-local', 'loopback', 'weft-networks', 'multus'];
 
 /**
  * Puts the plugin executables in place: the C shim, or where it cannot be had a script for Node. One file, `weft`, and
@@ -53,15 +61,25 @@ export async function installPlugins(options: InstallOptions): Promise<Installed
       writeFile(temporary, launcher(options.nodePath ?? process.execPath, `${main}.mjs`)),
     );
   }
-  await place(`${main}.socket`, (temporary) => writeFile(temporary, `${options.agentSocket}\n`), 0o644);
-  const kept: string[] = [];
-  for (const name of options.plugins ?? NAMES) {
+  const { agentSocket, standalone } = options;
+  if (agentSocket !== undefined) {
+    await place(`${main}.socket`, (temporary) => writeFile(temporary, `${agentSocket}\n`), 0o644);
+  }
+  if (standalone !== undefined) {
+    await place(`${main}.standalone`, (temporary) => writeFile(temporary, `${standalone.join('\n')}\n`), 0o644);
+  }
+  const [plugins, kept]: [string[], string[]] = [['weft'], []];
+  for (const name of options.plugins ?? PLUGIN_NAMES) {
     if (name === 'weft') continue;
     const file = join(binDir, name);
-    if (await isForeign(file)) kept.push(name);
-    else await place(file, (temporary) => symlink('weft', temporary), undefined);
+    if (options.replace !== true && (await isForeign(file))) {
+      kept.push(name);
+      continue;
+    }
+    await place(file, (temporary) => symlink('weft', temporary), undefined);
+    plugins.push(name);
   }
-  return 'file' in shim ? { kind: 'native', kept } : { kind: 'node', why: shim.why, kept };
+  return 'file' in shim ? { kind: 'native', plugins, kept } : { kind: 'node', why: shim.why, plugins, kept };
 }
 
 /** A two-line script: it hands its own name on, which Node would otherwise lose. */

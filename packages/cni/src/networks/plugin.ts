@@ -4,7 +4,7 @@ import { NetNs } from '@weft/kernel';
 import { errorMessage, type Logger } from '@weft/plan';
 import type { PodReference } from '../ipam/ipam.ts';
 import { ANNOTATIONS, podOf } from '../plugins/addressing.ts';
-import { runtimeConfig } from '../plugins/config.ts';
+import { runtimeConfig } from '../plugins/common/conf.ts';
 import { ResultCache } from '../runtime/cache.ts';
 import { type NetworkList, parseNetworkList } from '../runtime/config.ts';
 import { CniRuntime, type InProcess } from '../runtime/runtime.ts';

@@ -16,7 +16,7 @@ import {
 import { parseResult } from '../spec/result.ts';
 import type { CniDns, CniRoute, PluginRequest } from '../spec/types.ts';
 import type { PodAddress } from '../wiring/wiring.ts';
-import { runtimeConfig } from './config.ts';
+import { runtimeConfig } from './common/conf.ts';
 
 /** IPAM types that this agent answers itself, without starting a program. */
 const OWN_TYPES: ReadonlySet<string> = new Set(['host-local', 'weft']);

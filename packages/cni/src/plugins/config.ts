@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { CniCode, CniError } from '../spec/errors.ts';
-import { field, isObject, type JsonObject, numberField, objectField, stringField, stringsField } from '../spec/json.ts';
+import { field, isObject, type JsonObject, numberField, objectField, stringField } from '../spec/json.ts';
 import { readDns } from '../spec/result.ts';
 import type { Attachment, CniDns, PluginRequest } from '../spec/types.ts';
+import { wantedIps, wantedMac } from './common/conf.ts';
 
 /** How pods reach their node. */
 export type WiringMode = 'ptp' | 'bridge';
@@ -22,40 +23,6 @@ export interface WeftConfig {
   readonly ips: readonly string[];
 }
 
-const MAC = /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/;
-
-/** A capability argument (`runtimeConfig.NAME`). */
-export function runtimeConfig(config: JsonObject, name: string): unknown {
-  const all = objectField(config, 'runtimeConfig');
-  return all === undefined ? undefined : field(all, name);
-}
-
-/** `args.cni.NAME` of the configuration, as the conventions place it. */
-function cniArg(config: JsonObject, name: string): unknown {
-  const args = objectField(config, 'args');
-  const cni = args === undefined ? undefined : objectField(args, 'cni', 'args.cni');
-  return cni === undefined ? undefined : field(cni, name);
-}
-
-function readIps(request: PluginRequest): readonly string[] {
-  for (const holder of [{ ips: runtimeConfig(request.config, 'ips') }, { ips: cniArg(request.config, 'ips') }]) {
-    const ips = stringsField(holder, 'ips');
-    if (ips !== undefined && ips.length > 0) return ips;
-  }
-  const text = request.args.get('IP');
-  return text === undefined || text === '' ? [] : text.split(',');
-}
-
-function readMac(request: PluginRequest): string | undefined {
-  const candidates = [runtimeConfig(request.config, 'mac'), cniArg(request.config, 'mac'), request.args.get('MAC')];
-  const mac = candidates.find((value) => value !== undefined && value !== '');
-  if (mac === undefined) return undefined;
-  if (typeof mac !== 'string' || !MAC.test(mac.toLowerCase())) {
-    throw new CniError(CniCode.invalidConfig, `mac: not a MAC address: ${JSON.stringify(mac)}`);
-  }
-  return mac.toLowerCase();
-}
-
 export function readWeftConfig(request: PluginRequest): WeftConfig {
   const { config } = request;
   const mode = stringField(config, 'mode') ?? 'ptp';
@@ -72,8 +39,8 @@ export function readWeftConfig(request: PluginRequest): WeftConfig {
     bridge: stringField(config, 'bridge') || 'cni0',
     ipam: readIpam(config),
     dns: readDns(objectField(config, 'dns'), 'dns'),
-    mac: readMac(request),
-    ips: readIps(request),
+    mac: wantedMac(request),
+    ips: wantedIps(request),
   };
 }
 

@@ -1,12 +1,13 @@
-import { Rtnl } from '@weft/kernel';
 import { CniCode, CniError } from '../spec/errors.ts';
 import type { CniResult, Plugin, PluginRequest } from '../spec/types.ts';
 import type { NodeNetwork } from '../wiring/node.ts';
+import { inSandbox } from './common/sandbox.ts';
+import type { MakePlugin } from './registry.ts';
 
 const LO = 'lo';
 
 /** Brings `lo` up. Runtimes call it beside the main network, often at the same time. */
-export class LoopbackPlugin implements Plugin {
+class LoopbackPlugin implements Plugin {
   readonly name = 'loopback';
   readonly #node: NodeNetwork;
 
@@ -16,7 +17,7 @@ export class LoopbackPlugin implements Plugin {
 
   async add(request: PluginRequest): Promise<CniResult> {
     // As a member of a chain it passes on what others made.
-    const addresses = await this.#in(request, async (rtnl) => {
+    const addresses = await inSandbox(this.#node, request.netns, async ({ rtnl }) => {
       await rtnl.links.set(LO, { up: true });
       return rtnl.addresses.list({ index: 1 });
     });
@@ -32,7 +33,7 @@ export class LoopbackPlugin implements Plugin {
   }
 
   async check(request: PluginRequest): Promise<void> {
-    const up = await this.#in(request, async (rtnl) => (await rtnl.links.get(LO))?.up === true);
+    const up = await inSandbox(this.#node, request.netns, async ({ rtnl }) => (await rtnl.links.get(LO))?.up === true);
     if (!up) throw new CniError(CniCode.checkFailed, 'interface lo is down in the sandbox');
   }
 
@@ -43,15 +44,6 @@ export class LoopbackPlugin implements Plugin {
   async gc(): Promise<void> {
     // It keeps nothing.
   }
-
-  async #in<T>(request: PluginRequest, work: (rtnl: Rtnl) => Promise<T>): Promise<T> {
-    const ns = this.#node.openSandbox(request.netns);
-    const rtnl = Rtnl.open(ns);
-    try {
-      return await work(rtnl);
-    } finally {
-      rtnl.close();
-      ns.close();
-    }
-  }
 }
+
+export const loopback: MakePlugin = ({ node }) => new LoopbackPlugin(node);

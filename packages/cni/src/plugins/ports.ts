@@ -2,7 +2,7 @@ import { formatIp, parseIp } from '@weft/net';
 import { CniCode, CniError } from '../spec/errors.ts';
 import { type JsonObject, numberField, objectsField, stringField } from '../spec/json.ts';
 import type { CniResult } from '../spec/types.ts';
-import { runtimeConfig } from './config.ts';
+import { runtimeConfig } from './common/conf.ts';
 
 export type PortProtocol = 'tcp' | 'udp' | 'sctp';
 

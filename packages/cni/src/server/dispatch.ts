@@ -10,6 +10,7 @@ import {
   SUPPORTED_VERSIONS,
   versionAtLeast,
 } from '../spec/versions.ts';
+import type { PluginSource } from '../plugins/registry.ts';
 import type { Answer, Call } from './framing.ts';
 
 /** The oldest version that has each verb. */
@@ -120,7 +121,7 @@ export interface Outcome {
  */
 export async function dispatch(
   call: Call,
-  plugins: ReadonlyMap<string, Plugin>,
+  plugins: PluginSource,
   guard: (request: PluginRequest, run: () => Promise<string>) => Promise<string>,
 ): Promise<Outcome> {
   const name = call.env.get('WEFT_PLUGIN') ?? '';
@@ -131,10 +132,10 @@ export async function dispatch(
   }
   let version: string | undefined;
   try {
-    const plugin = plugins.get(name);
+    const plugin = await plugins.find(name);
     if (plugin === undefined) {
-      const known = [...plugins.keys()].join(', ');
-      throw new CniError(CniCode.invalidConfig, `the weft agent has no CNI plugin "${name}"`, `it has ${known}`);
+      const known = plugins.names.join(', ');
+      throw new CniError(CniCode.invalidConfig, `weft has no CNI plugin "${name}"`, `it has ${known}`);
     }
     let stdout: string;
     if (command === 'VERSION') {

@@ -6,8 +6,8 @@ import { type Counter, type Gauge, type Histogram, type Logger, type Metrics, We
 import { type Allocation, attachmentKey, Ipam } from '../ipam/ipam.ts';
 import { Journal, type JournalStamp } from '../ipam/journal.ts';
 import { HostLocalPlugin } from '../plugins/host-local.ts';
-import { LoopbackPlugin } from '../plugins/loopback.ts';
 import { PortmapPlugin, type PortRecord } from '../plugins/portmap.ts';
+import { PluginRegistry, type PluginSource } from '../plugins/registry.ts';
 import { WeftPlugin } from '../plugins/weft.ts';
 import type { AddressAuthority } from '../pools/authority.ts';
 import type { PluginCall } from '../runtime/runtime.ts';
@@ -56,15 +56,24 @@ export type PodAttachment = Pick<
 >;
 
 const SWEEP_MS = 60_000;
+/**
+ * Plugins that other plugins call for the attachment they are at work on, perhaps by way of a program: their calls must
+ * not wait for those of the others.
+ */
+const IPAM_PLUGINS: ReadonlySet<string> = new Set(['host-local', 'static', 'dhcp']);
+/** What a server that does not run has to offer. */
+const NO_PLUGINS: PluginSource = { names: [], find: () => Promise.resolve(undefined) };
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 
-/** The agent's side of CNI: answers the shim, with the plugins weft, host-local, loopback and portmap. */
+/** The agent's side of CNI: answers the shim. Plugins are found by `PluginRegistry`. */
 export class CniServer {
   readonly #options: CniServerOptions;
   readonly #log: Logger;
   readonly #locks = new Locks();
   /** Of plugins that call other plugins, which may come back to this server by a program of their own. */
   readonly #outer = new Locks();
+  /** Of the plugins that give addresses to those above. */
+  readonly #inner = new Locks();
   readonly #executables = new Executables();
   readonly #connections = new Set<Socket>();
   readonly #duration: Histogram;
@@ -102,7 +111,6 @@ export class CniServer {
       const { addresses: authority } = this.#options;
       const weft = new WeftPlugin({ node, ipam, log, ...(authority === undefined ? {} : { authority }) });
       const portmap = new PortmapPlugin({ node, journal: ports.journal, records: ports.contents.records, log });
-      const builtIn: Plugin[] = [weft, portmap, new HostLocalPlugin(ipam), new LoopbackPlugin(node)];
       const { networks: source, confDir } = this.#options;
       const networks = new NetworksPlugin({
         stateDir: join(stateDir, 'networks'),
@@ -112,8 +120,10 @@ export class CniServer {
         ...(source === undefined ? {} : { source }),
         ...(confDir === undefined ? {} : { confDir }),
       });
-      const plugins = new Map([...builtIn, ...(this.#options.plugins ?? [])].map((plugin) => [plugin.name, plugin]));
-      for (const name of NETWORKS_PLUGINS) plugins.set(name, networks);
+      const own = [weft, portmap, new HostLocalPlugin(ipam), ...(this.#options.plugins ?? [])];
+      const byName = new Map<string, Plugin>(own.map((plugin) => [plugin.name, plugin]));
+      for (const name of NETWORKS_PLUGINS) byName.set(name, networks);
+      const plugins = new PluginRegistry(node, log, byName);
       const plan = planRecovery(ipam.list(), await node.rtnl.links.list({ kind: 'veth' }), Date.now());
       recover(plan, ipam, (allocation) => void weft.takeDown(allocation), log);
       await portmap.restore();
@@ -141,9 +151,11 @@ export class CniServer {
     clearInterval(this.#timer);
     const closed = new Promise<void>((resolve) => running.server.close(() => resolve()));
     await this.#outer.exclusive(() =>
-      this.#locks.exclusive(async () => {
-        this.#running = undefined;
-      }),
+      this.#locks.exclusive(() =>
+        this.#inner.exclusive(async () => {
+          this.#running = undefined;
+        }),
+      ),
     );
     await running.node.reaper.idle();
     // Answers are on their way; idle connections of nobody are not worth waiting for.
@@ -263,7 +275,7 @@ export class CniServer {
 
   /** What a plugin that calls other plugins gets without a program, when the plugin is ours. */
   #inProcess({ type, path, env, stdin }: PluginCall): Promise<string> | undefined {
-    if (this.#running?.plugins.has(type) !== true || !this.#executables.isOurs(type, path)) return undefined;
+    if (this.#running?.plugins.names.includes(type) !== true || !this.#executables.isOurs(type, path)) return undefined;
     const own = new Map(Object.entries(env).filter(([key]) => /^(CNI_|TRACEPARENT$|TRACESTATE$|BAGGAGE$)/.test(key)));
     return this.#dispatch({ env: own.set('WEFT_PLUGIN', type), stdin }).then(({ answer, error }) => {
       if (error !== undefined) throw error;
@@ -273,7 +285,7 @@ export class CniServer {
 
   async #dispatch(call: Call): Promise<Outcome> {
     const started = performance.now();
-    const plugins = this.#running?.plugins ?? new Map<string, Plugin>();
+    const plugins = this.#running?.plugins ?? NO_PLUGINS;
     const outcome = await dispatch(call, plugins, (request, run) => this.#guard(request, run));
     const { command, plugin, error } = outcome;
     this.#duration.observe((performance.now() - started) / 1000, { command, plugin });
@@ -294,7 +306,7 @@ export class CniServer {
   }
 
   /** Does what containers left to be done that went while no agent was there; all other calls wait. */
-  async #removeDeferred(plugins: ReadonlyMap<string, Plugin>): Promise<void> {
+  async #removeDeferred(plugins: PluginSource): Promise<void> {
     const deferred = readDeferred(this.#options.socketPath, this.#log);
     if (deferred.length === 0) return;
     const remove = async ({ call, file }: Deferred): Promise<void> => {
@@ -319,13 +331,15 @@ export class CniServer {
       if (request.command === 'STATUS') return run();
       return request.command === 'GC' ? this.#outer.exclusive(run) : this.#outer.keyed(request.containerId, run);
     }
+    const locks = IPAM_PLUGINS.has(request.plugin) ? this.#inner : this.#locks;
     switch (request.command) {
       case 'STATUS':
         return this.#status(request, run);
       case 'GC':
-        return this.#locks.exclusive(run);
+        return locks.exclusive(run);
       default:
-        return this.#locks.keyed(`${request.containerId}/${request.ifname}`, run);
+        // By plugin, because one that we answer for may execute another that we answer for.
+        return locks.keyed(`${request.plugin}/${request.containerId}/${request.ifname}`, run);
     }
   }
 }
@@ -343,7 +357,7 @@ interface Running {
   readonly node: NodeNetwork;
   readonly weft: WeftPlugin;
   readonly portmap: PortmapPlugin;
-  readonly plugins: ReadonlyMap<string, Plugin>;
+  readonly plugins: PluginSource;
   readonly networks: NetworksPlugin;
   readonly server: Server;
 }

@@ -156,7 +156,7 @@ describe('hostile input', () => {
   const call = (env: Record<string, string>, stdin: string) =>
     dispatch(
       { env: new Map(Object.entries({ WEFT_PLUGIN: 'p', ...env })), stdin },
-      new Map([['p', nothing]]),
+      { names: ['p'], find: (name) => Promise.resolve(name === 'p' ? nothing : undefined) },
       (_, run) => run(),
     );
   const deep = `${'{"a":'.repeat(5000)}1${'}'.repeat(5000)}`;
