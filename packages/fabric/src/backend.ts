@@ -5,7 +5,7 @@ import type { FabricCondition, FabricNode, FabricPool, NodeBlock } from './nodes
 
 /** How the fabric is to be built; the same on all nodes. */
 export interface FabricConfig {
-  /** `vxlan` (default) or `host-gw`. */
+  /** `vxlan` (default), `host-gw` or `bgp`. */
   readonly backend?: string;
   /** The cluster's pod CIDRs: sources that are masqueraded, destinations that are not. Default: those of the nodes. */
   readonly podCidrs?: readonly string[];

@@ -27,6 +27,10 @@ interface RouteEntry {
   readonly dst: string;
   readonly kind: 'unicast' | 'unreachable';
   readonly via?: string;
+  /** Several next hops instead of one, in order: packets are spread over them. */
+  readonly hops?: readonly string[];
+  /** Who says so, when it is not the fabric itself: it then has a protocol number of its own. */
+  readonly protocol?: 'bgp';
   /** Device of ours; absent: the kernel finds the way to `via`. */
   readonly device?: string;
   readonly metric?: number;
@@ -80,6 +84,8 @@ export function entryKey(entry: FabricEntry): string {
     case 'address':
       return `address/${entry.device}/${entry.address}`;
     case 'route':
+      // Beside what another backend has for the destination: their metrics differ.
+      if (entry.protocol === 'bgp') return `bgp/${entry.dst}`;
       // An unreachable route stands behind others of its destination, by its metric.
       return `${entry.kind === 'unreachable' ? 'unreachable' : 'route'}/${entry.dst}`;
     case 'neighbour':

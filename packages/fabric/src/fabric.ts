@@ -15,9 +15,13 @@ import { findBackend } from './backends/index.ts';
 import { compilePeer, compileSelf, type Compiled, podMtu } from './compile.ts';
 import { entryKey, type FabricEntry, type FabricPlan } from './entries.ts';
 import { FabricKernel } from './kernel/kernel.ts';
-import { ROUTE_PROTOCOL } from './kernel/read.ts';
+import { BGP_PROTOCOL, ROUTE_PROTOCOL } from './kernel/read.ts';
+import type { Node } from '@weft/kube';
 import { type BlockSource, type FabricCondition, type FabricNode, fabricNode, type NodeSource } from './nodes.ts';
 import { NodeTable } from './node-table.ts';
+import { BgpRouting, bgpUnit } from './bgp/routing.ts';
+import type { BgpSource } from './bgp/source.ts';
+import type { BgpStatus } from './bgp/status.ts';
 import { findUnderlay } from './underlay.ts';
 
 export interface FabricOptions {
@@ -26,6 +30,8 @@ export interface FabricOptions {
   readonly nodes: NodeSource;
   /** Blocks of pools and borrowed addresses, beside the nodes' pod CIDRs. */
   readonly blocks?: BlockSource;
+  /** Objects of the backend `bgp`; without them all nodes are peers of each other. */
+  readonly bgp?: BgpSource;
   readonly config: FabricConfig;
   /** The node's network namespace; default: the one of this process. Stays open for as long as the fabric runs. */
   readonly ns?: NetNs;
@@ -48,6 +54,7 @@ export class Fabric {
   readonly #kernel: FabricKernel;
   readonly #loop: PlanLoop<FabricEntry>;
   readonly #table = new NodeTable();
+  readonly #bgp: BgpRouting | undefined;
   readonly #conditions = new Map<string, readonly FabricCondition[]>();
   readonly #closers: (() => void)[] = [];
   #underlay: Underlay | undefined;
@@ -72,6 +79,7 @@ export class Fabric {
     };
     const { log, metrics, auditMs = 30_000 } = options;
     this.#loop = new PlanLoop<FabricEntry>(subsystem, { log, metrics, auditMs });
+    if (this.#backend.name === 'bgp') this.#bgp = this.#makeBgp();
   }
 
   /** Resolves when the nodes that exist now can be reached (or a failure is being retried). */
@@ -80,18 +88,20 @@ export class Fabric {
     this.#loop.hold();
     this.#closers.push(
       this.#options.nodes.on({
-        add: (node) => this.#seen(fabricNode(node)),
-        update: (_old, node) => this.#seen(fabricNode(node)),
+        add: (node) => this.#seen(fabricNode(node), node),
+        update: (_old, node) => this.#seen(fabricNode(node), node),
         delete: (node) => this.#gone(node.metadata.name),
       }),
     );
     const stop = this.#options.blocks?.on((names) => {
       if (names === undefined) this.#touchAll();
       else for (const name of names) this.#loop.touch(name);
+      this.#bgp?.blocksChanged();
     });
     if (stop !== undefined) this.#closers.push(stop);
     await this.#options.nodes.synced;
     await this.#options.blocks?.synced;
+    await this.#bgp?.synced;
     await this.#refreshUnderlay();
     await this.#adopt();
     for (const name of this.#table.names()) this.#loop.touch(name);
@@ -110,6 +120,7 @@ export class Fabric {
     this.#stopped = true;
     for (const close of this.#closers.splice(0)) close();
     clearTimeout(this.#auditTimer);
+    this.#bgp?.stop();
     await this.#refreshing;
     await this.#loop.stop();
     await this.#kernel.close();
@@ -142,6 +153,11 @@ export class Fabric {
     return [...this.#conditions.values()].flat();
   }
 
+  /** Sessions and routes of the backend `bgp`; undefined with another one. */
+  get bgpStatus(): BgpStatus | undefined {
+    return this.#bgp?.status;
+  }
+
   /** What is in effect, each entry with the Node that caused it. */
   get plan(): Plan<FabricEntry> {
     return this.#loop.applied;
@@ -151,7 +167,27 @@ export class Fabric {
     return this.#loop.state;
   }
 
+  #makeBgp(): BgpRouting {
+    const { nodeName, ns, blocks, bgp, log, metrics } = this.#options;
+    return new BgpRouting({
+      nodeName,
+      ns,
+      rtnl: this.#kernel.rtnl,
+      blocks,
+      source: bgp,
+      log,
+      metrics,
+      contested: (node) => this.#table.conflict(node) !== undefined,
+      subnets: () => this.#underlay?.subnets ?? [],
+      touch: (units) => {
+        for (const unit of units) this.#loop.touch(unit);
+      },
+    });
+  }
+
   #compile(unit: string): FabricPlan {
+    const learned = this.#bgp?.compile(unit);
+    if (learned !== undefined) return learned;
     const compiled = this.#compiled(unit);
     if (compiled.conditions.length === 0) this.#conditions.delete(unit);
     else {
@@ -187,7 +223,8 @@ export class Fabric {
     return node === undefined || blocks.length === 0 ? node : { ...node, blocks };
   }
 
-  #seen(node: FabricNode): void {
+  #seen(node: FabricNode, object: Node): void {
+    this.#bgp?.node(object, node);
     // Nodes report their health every few seconds; nearly all updates change nothing here.
     if (sameValue(this.#table.get(node.name), node)) return;
     const touched = this.#table.set(node);
@@ -201,6 +238,7 @@ export class Fabric {
   }
 
   #gone(name: string): void {
+    this.#bgp?.forget(name);
     for (const touched of this.#table.delete(name)) this.#loop.touch(touched);
     if (name === this.#options.nodeName) this.#touchAll();
   }
@@ -233,9 +271,17 @@ export class Fabric {
   /** Takes over what the kernel has, so that the first apply is only the difference. */
   async #adopt(): Promise<void> {
     const found = new Map<string, Entry<FabricEntry>>();
+    const kept: string[] = [];
     for (const entry of await this.#kernel.adopt()) {
+      if (this.#bgp !== undefined && entry.type === 'route' && entry.protocol === 'bgp') {
+        kept.push(entry.dst);
+        const cause = { kind: 'Node', name: this.#options.nodeName } as const;
+        this.#loop.adopt(bgpUnit(entry.dst), new Map([[entryKey(entry), { value: entry, cause }]]));
+        continue;
+      }
       found.set(entryKey(entry), { value: entry, cause: { kind: 'Node', name: this.#options.nodeName } });
     }
+    this.#bgp?.start(kept);
     if (found.size === 0) return;
     for (const name of this.#table.names()) {
       const mine = new Map<string, Entry<FabricEntry>>();
@@ -269,6 +315,8 @@ export class Fabric {
       const name = event.type === 'link' ? event.link.name : '';
       if (event.type === 'link' && event.action === 'del') this.#suspect(`device/${name}`);
       if (event.type === 'address' || name === this.#underlay?.name) this.#underlayChanged();
+    } else if (event.type === 'route' && event.action === 'del' && event.route.protocol === BGP_PROTOCOL) {
+      this.#suspect(`bgp/${event.route.dst}`);
     } else if (event.type === 'route' && event.action === 'del' && event.route.protocol === ROUTE_PROTOCOL) {
       this.#suspect(`route/${event.route.dst}`);
       this.#suspect(`unreachable/${event.route.dst}`);
@@ -303,6 +351,7 @@ export class Fabric {
     const before = this.#underlay;
     this.#later(() => {
       if (!sameValue(before, this.#underlay)) this.#touchAll();
+      this.#bgp?.underlayChanged();
     });
   }
 

@@ -14,3 +14,6 @@ export {
   type NodeSource,
   VTEP_MAC_ANNOTATION,
 } from './nodes.ts';
+export type { BgpService } from './bgp/compile/index.ts';
+export type { BgpSource } from './bgp/source.ts';
+export type { BgpPeerStatus, BgpStatus } from './bgp/status.ts';

@@ -7,6 +7,8 @@ export interface Counter {
 
 export interface Gauge {
   set(value: number, labels?: Labels): void;
+  /** Forgets the value of these labels: what it was about is gone. */
+  remove(labels?: Labels): void;
   value(labels?: Labels): number;
 }
 
@@ -96,6 +98,10 @@ class ScalarSeries implements Series, Counter, Gauge {
 
   set(value: number, labels?: Labels): void {
     this.#values.set(labelKey(labels), value);
+  }
+
+  remove(labels?: Labels): void {
+    this.#values.delete(labelKey(labels));
   }
 
   value(labels?: Labels): number {

@@ -8,8 +8,8 @@ import type { ServerBlock } from '../corefile/parser.ts';
 import { type Address, addressesFromKey, formatAddress, type Transport } from '../corefile/zones.ts';
 import { ORDER, PLUGINS } from '../plugins/index.ts';
 import { UNSERVED } from '../plugins/unserved.ts';
-import { CLASS, nameKey, labelOffsets, type Query } from '../wire/index.ts';
-import { bareReply, chain, type Handler, type Outcome, type Serve } from './handler.ts';
+import { CLASS, nameKey, labelOffsets, type Query, type Rr } from '../wire/index.ts';
+import { andThen, bareReply, chain, type Handler, type Outcome, type Serve } from './handler.ts';
 import type { Block, ConfigurationState, Runtime, SetupContext } from './plugin.ts';
 import { INTERNAL, Request } from './request.ts';
 import { planQuick } from './quick.ts';
@@ -286,10 +286,24 @@ function lookup(site: Site | undefined, name: Uint8Array, type: number, request:
   const query: Query = { ...request.query, qname: name, key, labels: labelOffsets(key), type, class: CLASS.IN };
   depth += 1;
   try {
-    return site.ask(new Request(query, INTERNAL));
+    return andThen(site.ask(new Request(query, INTERNAL)), withTtls);
   } finally {
     depth -= 1;
   }
+}
+
+/** Records that others put into answers of their own have to bring their TTLs. */
+function withTtls(outcome: Outcome): Outcome {
+  if (outcome.kind !== 'reply' || outcome.ttl === undefined) return outcome;
+  const { ttl } = outcome;
+  const aged = (records: readonly Rr[]): readonly Rr[] => records.map((rr) => ({ ...rr, ttl }));
+  return {
+    ...outcome,
+    ttl: undefined,
+    answers: aged(outcome.answers),
+    authority: aged(outcome.authority),
+    additional: aged(outcome.additional),
+  };
 }
 
 function localAddresses(hosts: readonly string[]): Uint8Array[] {

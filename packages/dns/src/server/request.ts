@@ -47,10 +47,26 @@ export class Request {
   /** What plugins know about the query, by label, read when asked for; undefined without the plugin `metadata`. */
   metadata: Map<string, () => string> | undefined;
   #name: string | undefined;
+  #parent: Request | undefined;
 
   constructor(query: Query, context: PacketContext) {
     this.query = query;
     this.context = context;
+  }
+
+  /** The request that came in, of which this one may be a changed form. */
+  get origin(): Request {
+    return this.#parent?.origin ?? this;
+  }
+
+  /** The same request with another question: what is known about the client and the block goes with it. */
+  asking(query: Query): Request {
+    const out = new Request(query, this.context);
+    out.bound = this.bound;
+    out.served = this.served;
+    out.metadata = this.metadata;
+    out.#parent = this;
+    return out;
   }
 
   /** Where the query arrived: what the connection says, or where the site listens (`::` for all addresses). */

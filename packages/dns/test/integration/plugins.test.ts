@@ -314,7 +314,9 @@ describe('rewrite', () => {
     ['rcode a.org NXDOMAIN NOPE', "invalid rcode 'NOPE'"],
     ['answer name a b', 'response rewrites must begin with a name rule'],
     ['nothing a b', 'invalid rule type "nothing"'],
-    ['cname exact a.org b.org', 'rewrite cname is not served here'],
+    ['cname a.org', 'too few (1) arguments for a cname rule'],
+    ['cname some a.org b.org', 'unknown cname rewrite type: some'],
+    ['cname regex ( b.org', 'invalid regex pattern'],
     ['edns0 local', 'too few arguments for an EDNS0 rule'],
     ['edns0 local flip 1 a', 'invalid action: "flip"'],
     ['edns0 local set 99999 a', 'invalid EDNS0 option code'],
@@ -325,6 +327,36 @@ describe('rewrite', () => {
     ['edns0 cookie set', 'invalid rule type "cookie"'],
   ])('%s is refused', (rule, message) => {
     expect(checkCorefile(`. {\n rewrite ${rule}\n whoami\n}`)[0]?.message).toContain(message);
+  });
+});
+
+describe('rewrite cname', () => {
+  const ZONE = [
+    ' template IN A alias.org {',
+    '  answer "{{ .Name }} 60 IN CNAME old.cdn.org."',
+    ' }',
+    ' hosts /dev/null {',
+    '  10.0.0.1 old.cdn.org',
+    '  10.0.0.2 new.cdn.org',
+    '  10.0.0.3 old.eu.net',
+    '  fallthrough',
+    ' }',
+  ].join('\n');
+
+  it.each([
+    ['old.cdn.org new.cdn.org', 'CNAME new.cdn.org. | A 10.0.0.2'],
+    ['exact OLD.cdn.org. new.cdn.org.', 'CNAME new.cdn.org. | A 10.0.0.2'],
+    ['prefix old. new.', 'CNAME new.cdn.org. | A 10.0.0.2'],
+    ['suffix .cdn.org. .eu.net.', 'CNAME old.eu.net. | A 10.0.0.3'],
+    ['suffix .cdn.org .eu.net.', 'CNAME old.cdn.org. | A 10.0.0.1'],
+    ['substring old new', 'CNAME new.cdn.org. | A 10.0.0.2'],
+    ['regex (.*)\\.cdn\\.org\\. {1}.eu.net.', 'CNAME old.eu.net. | A 10.0.0.3'],
+    ['other.org new.cdn.org', 'CNAME old.cdn.org. | A 10.0.0.1'],
+    ['old.cdn.org nowhere.org', 'CNAME nowhere.org.'],
+  ])('%s', async (rule, expected) => {
+    const { port } = await serve(`.:0 {\n rewrite cname ${rule}\n${ZONE}\n}`);
+    const { answers } = await ask(port, 'www.alias.org');
+    expect(answers.map((rr) => rrText(rr).split(' ').slice(2).join(' ')).join(' | ')).toBe(expected);
   });
 });
 

@@ -403,6 +403,22 @@ describe('errors and log', () => {
   });
 });
 
+it('an alias out of the cluster has the TTL that its cached target has left', async () => {
+  const up = await new TestUpstream(always(1, 60)).start();
+  running.push(() => up.stop());
+  const api = cluster();
+  api.put('services', service('default/ext', { externalName: 'a.org' }));
+  const clock = { time: 1_700_000_000_000, now: () => clock.time };
+  const text = `.:0 {\n kubernetes cluster.local\n cache\n forward . ${up.address}\n}`;
+  const { port } = await serve(text, { kube: api, clock });
+  const ttls = async (): Promise<number[]> =>
+    (await ask(port, 'ext.default.svc.cluster.local')).answers.map(({ ttl }) => ttl);
+  expect(await ttls()).toEqual([5, 60]);
+  clock.time += 20_000;
+  expect(await ttls()).toEqual([5, 40]);
+  expect(up.asked).toHaveLength(1);
+});
+
 describe('loop', () => {
   it('an upstream that leads back stops the server', async () => {
     const free = createSocket('udp4');

@@ -1,9 +1,10 @@
 import { WeftError } from '@weft/plan';
 import type { Backend } from '../backend.ts';
+import { bgp } from './bgp.ts';
 import { hostGw } from './host-gw.ts';
 import { vxlan } from './vxlan.ts';
 
-const BACKENDS: ReadonlyMap<string, Backend> = new Map([vxlan, hostGw].map((backend) => [backend.name, backend]));
+const BACKENDS: ReadonlyMap<string, Backend> = new Map([vxlan, hostGw, bgp].map((backend) => [backend.name, backend]));
 
 /** Names that a configuration may use. */
 export function backendNames(): readonly string[] {

@@ -2,7 +2,7 @@ import { isKernelError, type NetNs, Nft, type RtBatch, type Route, Rtnl, writeSy
 import { type Diff, type Logger, sameValue } from '@weft/plan';
 import { type DeviceEntry, entryKey, type FabricEntry } from '../entries.ts';
 import { Masquerade } from './masquerade.ts';
-import { readFabric, ROUTE_PROTOCOL } from './read.ts';
+import { BGP_PROTOCOL, readFabric, ROUTE_PROTOCOL } from './read.ts';
 
 /** Removals go from what depends to what is depended on; additions the other way. */
 const ORDER: Readonly<Record<FabricEntry['type'], number>> = {
@@ -195,7 +195,8 @@ function routeOf(entry: FabricEntry & { readonly type: 'route' }, indexes: Reado
   return {
     dst: entry.dst,
     type: entry.kind,
-    protocol: ROUTE_PROTOCOL,
+    protocol: entry.protocol === 'bgp' ? BGP_PROTOCOL : ROUTE_PROTOCOL,
+    ...(entry.hops === undefined ? {} : { nexthops: entry.hops.map((via) => ({ via })) }),
     ...(entry.via === undefined ? {} : { via: entry.via }),
     // The peers' tunnel addresses are in no subnet of the device.
     ...(oif === undefined ? {} : { oif, onlink: true }),

@@ -1,8 +1,10 @@
-import type { Link, Rtnl } from '@weft/kernel';
+import type { Link, Route, Rtnl } from '@weft/kernel';
 import type { DeviceEntry, FabricEntry } from '../entries.ts';
 
 /** Protocol number of the fabric's routes (`ip route show proto 87`). */
 export const ROUTE_PROTOCOL = 87;
+/** Protocol number of routes that were learned by BGP. */
+export const BGP_PROTOCOL = 88;
 /** Metric that the kernel gives IPv6 routes without one. */
 const IPV6_METRIC = 1024;
 const OUR_DEVICE = /^weft\.\d+$/;
@@ -42,17 +44,25 @@ export async function readFabric(rtnl: Rtnl): Promise<readonly FabricEntry[]> {
       if (dst !== undefined) entries.push({ type: 'fdb', device, mac, dst });
     }
   }
-  for (const route of await rtnl.routes.list({ protocol: ROUTE_PROTOCOL })) {
-    const device = route.oif === undefined ? undefined : names.get(route.oif);
-    const metric = route.family === 6 && route.metric === IPV6_METRIC ? undefined : route.metric;
-    entries.push({
-      type: 'route',
-      kind: route.type === 'unreachable' ? 'unreachable' : 'unicast',
-      dst: route.dst,
-      ...(route.via === undefined ? {} : { via: route.via }),
-      ...(device === undefined ? {} : { device }),
-      ...(metric === undefined ? {} : { metric }),
-    });
+  for (const protocol of [ROUTE_PROTOCOL, BGP_PROTOCOL]) {
+    for (const route of await rtnl.routes.list({ protocol })) entries.push(routeEntry(route, names));
   }
   return entries;
+}
+
+function routeEntry(route: Route, names: ReadonlyMap<number, string>): FabricEntry {
+  const device = route.oif === undefined ? undefined : names.get(route.oif);
+  const metric = route.family === 6 && route.metric === IPV6_METRIC ? undefined : route.metric;
+  const hops = route.nexthops?.flatMap(({ via }) => (via === undefined ? [] : [via])).sort();
+  const dst = route.dst === 'default' ? (route.family === 6 ? '::/0' : '0.0.0.0/0') : route.dst;
+  return {
+    type: 'route',
+    kind: route.type === 'unreachable' ? 'unreachable' : 'unicast',
+    dst,
+    ...(route.via === undefined ? {} : { via: route.via }),
+    ...(hops === undefined ? {} : { hops }),
+    ...(route.protocol === BGP_PROTOCOL ? { protocol: 'bgp' as const } : {}),
+    ...(device === undefined ? {} : { device }),
+    ...(metric === undefined ? {} : { metric }),
+  };
 }

@@ -15,6 +15,7 @@ const OPTIONS: SessionOptions = {
   passive: false,
   restartTime: 120,
   restarting: false,
+  forwarding: false,
 };
 const THEIRS: OpenMessage = openMessage({ ...OPTIONS, routerId: '10.0.0.2', holdTime: 30 });
 

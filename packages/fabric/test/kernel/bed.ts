@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { expect } from 'vitest';
 import { connectTcp, listenTcp, NetNs, Rtnl, writeSysctl } from '@weft/kernel';
 import type { Node } from '@weft/kube';
 import { Metrics, silentLogger } from '@weft/plan';
@@ -42,6 +43,10 @@ export class Nodes implements NodeSource {
       if (old === undefined) handlers.add?.(node);
       else handlers.update?.(old, node);
     }
+  }
+
+  list(): readonly Node[] {
+    return [...this.#nodes.values()];
   }
 
   delete(name: string): void {
@@ -219,8 +224,28 @@ export class Bed {
     await machine.fabric.start();
   }
 
+  /** Resolves when what the objects say is in effect. */
   async idle(): Promise<void> {
     await Promise.all(this.machines.map((machine) => machine.fabric.idle()));
+    for (const { name, ns, fabric } of this.machines) {
+      const exists = this.nodes.list().some((node) => node.metadata.name === name);
+      if (fabric.backend !== 'bgp' || !exists) continue;
+      await expect.poll(() => learnedRoutes(ns), { timeout: 20_000, interval: 20 }).toEqual(this.#expectedRoutes(name));
+    }
+  }
+
+  /** Routes that a node learns when every other tells all it has. */
+  #expectedRoutes(self: string): string[] {
+    return this.nodes
+      .list()
+      .filter((node) => node.metadata.name !== self && this.machines.some((m) => m.name === node.metadata.name))
+      .flatMap((node) => {
+        const via = node.status?.addresses?.[0]?.address ?? '';
+        const blocks = this.blocks.blocksOf(node.metadata.name).map((block) => block.cidr);
+        const own = (node.spec?.podCIDRs ?? []).filter((cidr) => !cidr.includes(':'));
+        return [...own, ...blocks].map((cidr) => `${cidr.replace(/\/32$/, '')} via ${via}`);
+      })
+      .sort();
   }
 
   async close(): Promise<void> {
@@ -285,4 +310,10 @@ export async function connect(
       server.close();
     },
   };
+}
+
+/** Routes that a machine has learned by BGP, as `PREFIX via HOP`. */
+export function learnedRoutes(ns: NetNs): string[] {
+  const lines = (run(ns, 'ip', 'route', 'show', 'proto', '88') ?? '').split('\n');
+  return lines.flatMap((line) => /^(\S+ via \S+)/.exec(line)?.[1] ?? []).sort();
 }

@@ -6,6 +6,7 @@ const PODS = { podCidrs: ['10.244.0.0/16'] };
 const BACKENDS: readonly [string, FabricConfig, number][] = [
   ['vxlan', { backend: 'vxlan', ...PODS }, 1450],
   ['host-gw', { backend: 'host-gw', ...PODS }, 1500],
+  ['bgp', { backend: 'bgp', ...PODS }, 1500],
   ['vxlan with direct routing', { backend: 'vxlan', directRouting: true, ...PODS }, 1450],
 ];
 
@@ -162,6 +163,7 @@ describe.each(BACKENDS)('backend %s', (_name, config, mtu) => {
     await a!.fabric.stop();
     bed.nodes.delete('n3');
     await bed.restart(a!);
+    await bed.idle();
     expect(run(a!.ns, 'ip', 'route')).not.toContain('10.244.3.');
     expect(run(a!.ns, 'bridge', 'fdb')).not.toContain('172.30.0.13');
     expect(pings(a!.pods[0]!.netns, '10.244.2.5')).toBe(true);

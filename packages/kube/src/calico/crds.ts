@@ -4,6 +4,7 @@ import type {
   JSONSchemaProps,
 } from '../types/apiextensions.ts';
 import { groupResource, type ResourceType } from '../resources.ts';
+import { bgpResources } from './bgp-types.ts';
 import { addressResources } from './types.ts';
 
 type Schema = JSONSchemaProps;
@@ -175,5 +176,98 @@ export function addressDefinitions(): readonly CustomResourceDefinition[] {
         columns: [column('Addresses', '.spec.addresses')],
       },
     ),
+  ];
+}
+
+const asNumber: Schema = { 'x-kubernetes-int-or-string': true } as Schema;
+const blocks = list({ type: 'object', properties: { cidr: text() } });
+const secret: Schema = {
+  type: 'object',
+  properties: {
+    secretKeyRef: { type: 'object', properties: { name: text(), key: text(), optional: flag() }, required: ['key'] },
+  },
+};
+
+const BGP_CONFIGURATION: Properties = {
+  nodeToNodeMeshEnabled: flag('Every node is a peer of every other.'),
+  asNumber,
+  listenPort: { type: 'integer', minimum: 1, maximum: 65535 },
+  bindMode: { type: 'string', enum: ['None', 'NodeIP'] },
+  serviceClusterIPs: blocks,
+  serviceExternalIPs: blocks,
+  serviceLoadBalancerIPs: blocks,
+  serviceLoadBalancerAggregation: { type: 'string', enum: ['Enabled', 'Disabled'] },
+  communities: list({ type: 'object', properties: { name: text(), value: text() } }),
+  prefixAdvertisements: list({ type: 'object', properties: { cidr: text(), communities: list(text()) } }),
+  nodeMeshPassword: secret,
+  nodeMeshMaxRestartTime: text(),
+};
+
+const BGP_PEER: Properties = {
+  node: text('The one node that has this peer.'),
+  nodeSelector: text('Nodes that have this peer.'),
+  peerIP: text('Address of the peer, with a port where it is not 179.'),
+  asNumber,
+  peerSelector: text('Nodes that are the peers.'),
+  keepOriginalNextHop: flag(),
+  nextHopMode: { type: 'string', enum: ['Auto', 'Self', 'Keep'] },
+  password: secret,
+  sourceAddress: text(),
+  maxRestartTime: text(),
+  numAllowedLocalASNumbers: integer,
+  ttlSecurity: integer,
+  filters: list(text()),
+  localASNumber: asNumber,
+  reversePeering: { type: 'string', enum: ['Auto', 'Manual'] },
+};
+
+const RULE: Schema = {
+  type: 'object',
+  properties: {
+    cidr: text(),
+    matchOperator: { type: 'string', enum: ['Equal', 'NotEqual', 'In', 'NotIn'] },
+    prefixLength: { type: 'object', properties: { min: integer, max: integer } },
+    source: { type: 'string', enum: ['RemotePeers'] },
+    interface: text(),
+    peerType: { type: 'string', enum: ['eBGP', 'iBGP'] },
+    communities: { type: 'object', properties: { values: list(text()) } },
+    asPathPrefix: list(integer),
+    priority: integer,
+    operations: list({
+      type: 'object',
+      properties: {
+        addCommunity: { type: 'object', properties: { value: text() } },
+        prependASPath: { type: 'object', properties: { prefix: list(integer) } },
+        setPriority: { type: 'object', properties: { value: integer } },
+      },
+    }),
+    action: { type: 'string', enum: ['Accept', 'Reject'] },
+  },
+  required: ['action'],
+};
+
+const BGP_FILTER: Properties = {
+  importV4: list(RULE),
+  importV6: list(RULE),
+  exportV4: list(RULE),
+  exportV6: list(RULE),
+};
+
+/** Definitions of the custom resources of routing, for clusters that do not have Calico's own. */
+export function bgpDefinitions(): readonly CustomResourceDefinition[] {
+  const r = bgpResources;
+  const configuration = [column('Mesh', '.spec.nodeToNodeMeshEnabled', 'boolean'), column('AS', '.spec.asNumber')];
+  const peer = [
+    column('Peer', '.spec.peerIP'),
+    column('AS', '.spec.asNumber'),
+    column('Selector', '.spec.peerSelector'),
+  ];
+  return [
+    definition(r.bgpconfigurations, BGP_CONFIGURATION, { required: [], columns: configuration }),
+    definition(r.bgppeers, BGP_PEER, { required: [], columns: peer }),
+    definition(r.bgpfilters, BGP_FILTER, { required: [] }),
+    definition(r.bgpconfigurationsV3, BGP_CONFIGURATION, { required: [], columns: configuration }),
+    definition(r.bgppeersV3, BGP_PEER, { required: [], columns: peer }),
+    definition(r.bgpfiltersV3, BGP_FILTER, { required: [] }),
   ];
 }

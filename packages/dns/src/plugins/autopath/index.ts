@@ -90,7 +90,7 @@ function walk(
     if (name.length > 255) return at(i + 1);
     const key = nameKey(name);
     const query = { ...request.query, qname: name, key, labels: labelOffsets(key) };
-    return andThen(next(i === 0 ? request : new Request(query, request.context)), (outcome) => {
+    return andThen(next(i === 0 ? request : request.asking(query)), (outcome) => {
       first ??= outcome;
       if (outcome.kind === 'failure' || outcome.rcode === RCODE.NXDOMAIN) return at(i + 1);
       found();

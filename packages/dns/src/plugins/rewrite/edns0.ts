@@ -24,6 +24,8 @@ const VARIABLES: Readonly<Record<string, Data>> = {
   '{qtype}': (_request, query) => u16(query.type),
   '{client_ip}': ({ context }) => parseIp(context.remoteAddress)?.bytes,
   '{client_port}': ({ context }) => u16(context.remotePort),
+  '{server_ip}': ({ local }) => parseIp(local.address.replace(/%.*$/, ''))?.bytes,
+  '{server_port}': ({ local }) => u16(local.port),
   '{protocol}': ({ context }) => Buffer.from(context.proto),
 };
 

@@ -24,6 +24,8 @@ export interface ResponseChange {
   readonly value?: (name: string) => string | undefined;
   readonly ttl?: { readonly min: number; readonly max: number };
   readonly rcode?: { readonly from: number; readonly to: number };
+  /** Another target for an alias, in lower case with final dot: the server is asked for it. */
+  readonly alias?: (target: string) => string | undefined;
 }
 
 export interface Rule {
@@ -117,7 +119,7 @@ export function readRule(words: readonly Token[]): Rule {
     case 'edns0':
       return edns0Rule(mode ?? 'stop', kind, args);
     case 'cname':
-      throw parsingError(kind, 'rewrite cname is not served here', 'name, type, class, edns0, ttl and rcode rules are');
+      return cnameRule(mode ?? 'stop', kind, args);
     default:
       throw parsingError(kind, `invalid rule type "${kind.text}"`);
   }
@@ -221,6 +223,22 @@ function rcodeRule(mode: Rule['mode'], kind: Token, words: readonly Token[]): Ru
     mode,
     apply: (_request, query) => (hits(textOf(query)) ? { query, response: [{ rcode: { from, to } }] } : undefined),
   };
+}
+
+function cnameRule(mode: Rule['mode'], kind: Token, words: readonly Token[]): Rule {
+  const [given, from, to] = words.length === 3 ? words : [undefined, ...words];
+  if (from === undefined || to === undefined || words.length > 3)
+    throw parsingError(kind, `too few (${words.length}) arguments for a cname rule`);
+  const match = given?.text.toLowerCase() ?? 'exact';
+  if (!MATCHES.includes(match)) throw parsingError(given ?? kind, `unknown cname rewrite type: ${match}`);
+  const target = to.text.toLowerCase();
+  const text = from.text.toLowerCase();
+  // Other than in name rules, a suffix has to have the final dot.
+  const alias: Rewriter =
+    match === 'suffix'
+      ? (name) => (name.endsWith(text) ? name.slice(0, name.length - text.length) + target : undefined)
+      : rewriter(match as Match, { ...from, text }, target);
+  return { mode, apply: (_request, query) => ({ query, response: [{ alias }] }) };
 }
 
 /** A record after one change. `owner` is the name that an absent one stands for. */

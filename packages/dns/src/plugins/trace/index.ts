@@ -177,7 +177,7 @@ class Tracer implements Handler {
     return {
       name: handler.name,
       serve: (request, next) => {
-        const traced = this.#traced.get(request);
+        const traced = this.#traced.get(request.origin);
         if (traced === undefined) return handler.serve(request, next);
         const before = traced.open;
         const span = childSpan(before, handler.name);

@@ -3,11 +3,11 @@ import type { Negotiated, SessionOptions } from './types.ts';
 
 /** The OPEN that these options call for. */
 export function openMessage(options: SessionOptions): OpenMessage {
-  const { localAs, routerId, families, holdTime, restartTime, restarting } = options;
+  const { localAs, routerId, families, holdTime, restartTime, restarting, forwarding } = options;
   const gracefulRestart =
     restartTime === undefined
       ? undefined
-      : { restarting, time: restartTime, families: families.map((family) => ({ family, forwarding: true })) };
+      : { restarting, time: restartTime, families: families.map((family) => ({ family, forwarding })) };
   return {
     type: 'open',
     as: localAs,

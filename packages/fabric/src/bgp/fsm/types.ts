@@ -21,6 +21,8 @@ export interface SessionOptions {
   readonly restartTime?: number;
   /** We have restarted, and forward as before until we know better. */
   readonly restarting: boolean;
+  /** What the peer's routes led to before still works: it need not send traffic elsewhere meanwhile. */
+  readonly forwarding: boolean;
 }
 
 /** What both speakers agreed on. */

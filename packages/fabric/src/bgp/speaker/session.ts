@@ -32,14 +32,19 @@ const BATCH = 2000;
 /** Shortest time for which a peer may not read what we send, milliseconds (RFC 9687 §5). */
 const SEND_HOLD_MS = 480_000;
 
+/** Time after which a peer that does not say so has told all its routes, milliseconds. */
+const UNTOLD_MS = 3000;
+
 /** What a session needs of its speaker. */
 export interface SessionHost {
   readonly rib: Rib;
   readonly transport: Transport;
   readonly log: Logger;
   readonly self: SpeakerConfig;
-  /** We have restarted and do not know everything yet: the ends of tables are not told. */
+  /** We have restarted and do not know everything yet. */
   readonly restarting: boolean;
+  /** What we pass on is not complete yet: the ends of tables are not told. */
+  readonly defers: boolean;
   /** Something in the table has changed. */
   changed(): void;
   /** The session is up or down, or the peer has told all of its routes. */
@@ -80,6 +85,7 @@ export class Session {
   #next = 1;
   #active: { readonly connection: number; readonly negotiated: Negotiated; readonly outgoing: Outgoing } | undefined;
   #blocked: NodeJS.Timeout | undefined;
+  #untold: NodeJS.Timeout | undefined;
   #endSent = false;
   readonly #ended = new Set<number>();
   #lastError: string | undefined;
@@ -129,8 +135,9 @@ export class Session {
     const negotiated = this.negotiated;
     if (negotiated === undefined) return false;
     const restart = negotiated.capabilities.gracefulRestart;
-    // Two speakers that have restarted would wait for each other (RFC 4724 §4.1).
-    if (restart === undefined || restart.restarting) return true;
+    if (restart === undefined) return Date.now() - this.#since >= UNTOLD_MS;
+    // Two speakers that both pass on what they hear would wait for each other (RFC 4724 §4.1).
+    if (restart.restarting && this.#host.defers) return true;
     return negotiated.families.every((family) => this.#ended.has(family));
   }
 
@@ -226,7 +233,7 @@ export class Session {
       socket.uncork();
       if (socket.writableNeedDrain) this.#block(socket);
     }
-    if (active.outgoing.pending > 0 || this.#endSent || this.#host.restarting) return;
+    if (active.outgoing.pending > 0 || this.#endSent || this.#host.defers) return;
     this.#endSent = true;
     for (const family of active.negotiated.families) this.#write(socket, encodeEndOfRib(family));
   }
@@ -259,6 +266,8 @@ export class Session {
       connectRetry,
       passive,
       restarting: this.#host.restarting,
+      // As long as this process runs, the kernel has what it had.
+      forwarding: this.#host.restarting || this.counters.established > 0,
       ...(restartTime === undefined ? {} : { restartTime }),
     };
   }
@@ -414,6 +423,8 @@ export class Session {
       address: this.#config.address,
       as: this.#config.as,
     });
+    if (negotiated.capabilities.gracefulRestart === undefined)
+      this.#untold = setTimeout(() => this.#host.progressed(), UNTOLD_MS + 100);
     this.#host.progressed();
     this.pump();
   }
@@ -449,6 +460,7 @@ export class Session {
   }
 
   #end(): void {
+    clearTimeout(this.#untold);
     this.#cancelDial?.();
     this.#helper.close();
     clearTimeout(this.#blocked);

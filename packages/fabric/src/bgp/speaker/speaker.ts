@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import type { NetNs } from '@weft/kernel';
 import { errorMessage, type Logger, sameValue } from '@weft/plan';
 import { CEASE } from '../codec/index.ts';
-import { Rib, type RibRoute } from '../rib/index.ts';
+import { Rib } from '../rib/index.ts';
 import type { PeerConfig, SpeakerConfig } from './config.ts';
 import { Session, type SessionHost } from './session.ts';
 import { Transport } from './transport.ts';
@@ -60,6 +60,12 @@ export class Speaker implements SessionHost {
 
   get restarting(): boolean {
     return this.#restarting;
+  }
+
+  get defers(): boolean {
+    // Our own routes are known from the start; only who passes on others' must wait for them.
+    const { as, clusterId, peers } = this.#self;
+    return this.#restarting && (clusterId !== undefined || peers.some((peer) => peer.as !== as));
   }
 
   /** Why nobody can connect to us, when that is so. */
@@ -122,11 +128,6 @@ export class Speaker implements SessionHost {
       // What the last of them told is settled first.
       setImmediate(() => setImmediate(() => this.#complete()));
     }
-  }
-
-  /** Our own routes, as they are announced. */
-  get own(): readonly RibRoute[] {
-    return this.#self.routes;
   }
 
   #complete(): void {
