@@ -1,4 +1,7 @@
 import { createSocket } from 'node:dgram';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { silentLogger } from '@weft/plan';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Fast } from '../../src/fast/fast.ts';
@@ -145,6 +148,18 @@ describe.each([
 });
 
 describe('workers', () => {
+  it('answer from a hosts file as it is now', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'weft-hosts-'));
+    running.push(() => rmSync(folder, { recursive: true }));
+    const file = path.join(folder, 'hosts');
+    writeFileSync(file, '10.0.0.1 node.test');
+    const { port } = await serve({ corefile: { text: `.:0 {\n hosts ${file} {\n reload 20ms\n }\n}` } });
+    const ask = async () => (await exchangeUdp(port, question('node.test', 'A')))?.subarray(-4).join('.');
+    for (let i = 0; i < 3; i++) expect(await ask()).toBe('10.0.0.1');
+    writeFileSync(file, '10.0.0.20 node.test');
+    await until(async () => (await ask()) === '10.0.0.20');
+  });
+
   it('let who looks at the queries see them all', async () => {
     const { dns, port } = await serve();
     const ask = () => exchangeUdp(port, question(WEB, 'A'));
@@ -221,13 +236,13 @@ describe('workers', () => {
     const clock = { now: () => Date.now() };
     const started = await startSite(corefile(), api, clock);
     const fast = new Fast({ workers: 1, workerFile: worker.file }, started.metrics, clock, silentLogger);
-    const path = fast.path('here');
-    path.follow(started.site);
-    const group = await fast.open('127.0.0.1', 0, path, {
+    const here = fast.path('here');
+    here.follow(started.site);
+    const group = await fast.open('127.0.0.1', 0, here, {
       count: undefined,
       share: false,
       receiveBuffer: 65536,
-      respond: (packet, context) => path.chain(packet, context),
+      respond: (packet, context) => here.chain(packet, context),
     });
     running.push(
       () => started.stop(),
@@ -251,8 +266,8 @@ describe('workers', () => {
       () => started.stop(),
       () => fast.close(),
     ); // prettier-ignore
-    const path = fast.path('here');
+    const here = fast.path('here');
     const options = { count: undefined, share: false, receiveBuffer: 65536, respond: () => 0 };
-    expect(await fast.open('127.0.0.1', 0, path, options)).toBeUndefined();
+    expect(await fast.open('127.0.0.1', 0, here, options)).toBeUndefined();
   });
 });
