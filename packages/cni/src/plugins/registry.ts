@@ -17,7 +17,9 @@ export type MakePlugin = (context: PluginContext) => Plugin;
  * files. They are loaded when they are first called. A new plugin is one line here.
  */
 const TABLE: Readonly<Record<string, () => Promise<MakePlugin>>> = {
+  'host-local': async () => (await import('./host-local.ts')).hostLocal,
   loopback: async () => (await import('./loopback.ts')).loopback,
+  ptp: async () => (await import('./ptp.ts')).ptp,
   static: async () => (await import('./static.ts')).staticIpam,
 };
 
@@ -25,7 +27,7 @@ const TABLE: Readonly<Record<string, () => Promise<MakePlugin>>> = {
 export const STANDALONE_PLUGINS: readonly string[] = Object.keys(TABLE);
 
 /** Names that only the agent answers to. */
-const AGENT_PLUGINS: readonly string[] = ['weft', 'portmap', 'host-local', 'weft-networks', 'multus'];
+const AGENT_PLUGINS: readonly string[] = ['weft', 'portmap', 'weft-networks', 'multus'];
 
 /** Every name we answer to. */
 export const PLUGIN_NAMES: readonly string[] = [...new Set([...AGENT_PLUGINS, ...STANDALONE_PLUGINS])];
