@@ -13,6 +13,7 @@ import { type Mode, proxyInformers, ServiceProxy } from '@weft/proxy';
 import { AddressBook } from './addresses/book.ts';
 import { AddressCache } from './addresses/cache.ts';
 import { BlockRoutes } from './addresses/routes.ts';
+import { BgpObjects } from './bgp.ts';
 import { writeConflist } from './conflist.ts';
 import { healthServer, listenOrReport } from './http.ts';
 import { slimBalancer } from './balancers.ts';
@@ -71,6 +72,7 @@ export class Agent {
   readonly #announcer: L2Announcer | undefined;
   readonly #balancers: Informer<Service, AnnouncedService> | undefined;
   readonly #cache: AddressCache;
+  readonly #bgp: BgpObjects | undefined;
   readonly #addresses: AddressBook;
   #installed: Installed | undefined;
   #networkProblem: string | undefined = 'the agent is starting';
@@ -103,7 +105,18 @@ export class Agent {
       metrics,
     });
     const blocks = new BlockRoutes(this.#cache);
-    this.fabric = new Fabric({ nodeName, nodes: this.#nodes, blocks, config: options.fabric, log, metrics });
+    if (options.fabric.backend === 'bgp') {
+      this.#bgp = new BgpObjects({ nodeName, client, cache: this.#cache, log, metrics });
+    }
+    this.fabric = new Fabric({
+      nodeName,
+      nodes: this.#nodes,
+      blocks,
+      ...(this.#bgp === undefined ? {} : { bgp: this.#bgp }),
+      config: options.fabric,
+      log,
+      metrics,
+    });
     const { services, slices, start } = proxyInformers({ client, nodeName, log, metrics });
     this.proxy = new ServiceProxy({
       nodeName,
@@ -138,6 +151,7 @@ export class Agent {
     this.#nodes.start(signal);
     this.#cache.start(signal);
     this.#addresses.start(signal);
+    this.#bgp?.start(signal);
     this.#startServices(signal);
     this.#balancers?.start(signal);
     signal.addEventListener('abort', () => void this.#stop(), { once: true });
@@ -245,6 +259,7 @@ export class Agent {
         },
       ],
       metrics: this.#options.metrics,
+      documents: { '/bgp': () => this.fabric.bgpStatus },
     });
     listenOrReport(server, listen, this.#log);
     this.#options.signal.addEventListener('abort', () => server.close(), { once: true });

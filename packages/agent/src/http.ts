@@ -16,11 +16,18 @@ export function healthServer(options: {
   readonly live: readonly HealthCheck[];
   readonly ready: readonly HealthCheck[];
   readonly metrics: Metrics;
+  /** Paths that answer with JSON; 404 while there is nothing to tell. */
+  readonly documents?: Readonly<Record<string, () => unknown>>;
 }): http.Server {
   return http.createServer((request, response) => {
     const url = new URL(request.url ?? '/', 'http://agent');
     if (url.pathname === '/metrics') {
       response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' }).end(options.metrics.render());
+      return;
+    }
+    const document = options.documents?.[url.pathname]?.();
+    if (document !== undefined) {
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(document));
       return;
     }
     const checks =

@@ -22,7 +22,7 @@ program
   .addOption(nameOption())
   .option('--nodes <n>', 'number of nodes (default: 3)', number)
   .option('--subnets <n>', 'spread the nodes over 1 or 2 subnets joined by a router (default: 1)', number)
-  .option('--backend <backend>', 'how pods of different nodes reach each other: vxlan or host-gw (default: vxlan)')
+  .option('--backend <backend>', 'how pods of different nodes reach each other: vxlan, host-gw or bgp (default: vxlan)')
   .option('--pod-cidr <cidr>', 'addresses of pods (default: 10.244.0.0/16)')
   .option('--node-cidr-mask-size <bits>', "size of each node's part of the pod CIDR (default: 24)", number)
   .option('--service-cidr <cidr>', 'addresses of Services (default: 10.96.0.0/12)')
@@ -193,6 +193,17 @@ program
   .action(async (name, options) => (await import('./commands/service.ts')).service(name, options));
 
 program
+  .command('bgp')
+  .description('routes between nodes by BGP (backend bgp)')
+  .command('status')
+  .description("show the nodes' BGP sessions and routes")
+  .addOption(nameOption())
+  .option('--node <node...>', 'only these nodes')
+  .option('--agent <url>', 'the agent to ask, of any cluster: http://NODE:10256')
+  .addOption(outputOption())
+  .action(async (options) => (await import('./commands/bgp.ts')).bgpStatusCommand(options));
+
+program
   .command('kube-proxy')
   .description('Services on this machine for any cluster, with the flags and the configuration file of kube-proxy')
   .helpOption(false)
@@ -227,6 +238,17 @@ dns
 
 addCniCommand(program);
 
+program
+  .command('dhcp')
+  .description('DHCP leases of pods')
+  .enablePositionalOptions()
+  .command('daemon')
+  .description('keep the leases of the CNI plugin "dhcp", with the flags of the reference plugin')
+  .helpOption(false)
+  .allowUnknownOption()
+  .passThroughOptions()
+  .argument('[args...]')
+  .action(async (args) => (await import('./commands/dhcp.ts')).dhcpDaemon(args));
 program
   .command('supervise', { hidden: true })
   .requiredOption('--cluster <name>')

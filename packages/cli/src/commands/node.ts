@@ -7,6 +7,7 @@ import {
   machinePidFile,
   netnsPath,
   type SupervisorStatus,
+  underlayAddresses,
 } from '@weft/lab';
 import { WeftError } from '@weft/plan';
 import { hostContext } from '../context.ts';
@@ -31,6 +32,48 @@ machine=$(cat "$1") && pid=$(cat "/proc/$machine/task/$machine/children") || exi
 netns=$2
 shift 2
 exec nsenter --target "\${pid% }" --mount --uts --pid --net="$netns" -- unshare --mount sh -c 'mount -t sysfs sysfs /sys 2>/dev/null; exec "$@"' sh "$@"`;
+
+function enterNodeArgs(cluster: ReturnType<typeof running>, node: string, argv: readonly string[]): string[] {
+  return [
+    ...enterClusterArgs(cluster.pids.init.pid, cluster.config.rootless),
+    '--',
+    'sh',
+    '-c',
+    ENTER_NODE,
+    'weft-node',
+    machinePidFile(cluster.paths, node),
+    netnsPath(cluster.paths.netnsDir, node),
+    ...argv,
+  ];
+}
+
+/** Nodes of a cluster of the lab with their addresses. */
+export function nodeNames(name: string): readonly { readonly name: string; readonly address: string }[] {
+  const { nodes } = underlayAddresses(running(name).config);
+  return [...nodes].map(([node, { address }]) => ({ name: node, address }));
+}
+
+/** Runs a command on a node; what it printed and its exit status, null when it was killed. */
+export async function captureOnNode(
+  node: string,
+  argv: readonly string[],
+  options: { readonly name: string },
+): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
+  const child = spawn('nsenter', enterNodeArgs(running(options.name), node, argv), {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const text = { stdout: '', stderr: '' };
+  for (const stream of ['stdout', 'stderr'] as const) {
+    child[stream].setEncoding('utf8').on('data', (chunk: string) => {
+      text[stream] += chunk;
+    });
+  }
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', resolve);
+  });
+  return { code, ...text };
+}
 
 /** Runs a command on a node with the caller's terminal; the exit status is the command's. */
 export async function nodeExec(
@@ -68,21 +111,7 @@ export async function nodeExec(
       hint: `switch it on with: weft node start${flag} ${node}`,
     });
   }
-  const child = spawn(
-    'nsenter',
-    [
-      ...enterClusterArgs(cluster.pids.init.pid, cluster.config.rootless),
-      '--',
-      'sh',
-      '-c',
-      ENTER_NODE,
-      'weft-node',
-      machinePidFile(cluster.paths, node),
-      netnsPath(cluster.paths.netnsDir, node),
-      ...argv,
-    ],
-    { stdio: 'inherit' },
-  );
+  const child = spawn('nsenter', enterNodeArgs(cluster, node, argv), { stdio: 'inherit' });
   // The terminal sends the signal to the child as well; this process waits for its end.
   process.on('SIGINT', () => {});
   const code = await new Promise<number>((resolve, reject) => {

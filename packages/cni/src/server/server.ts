@@ -55,6 +55,11 @@ export type PodAttachment = Pick<
 >;
 
 const SWEEP_MS = 60_000;
+/**
+ * Plugins that other plugins call for the attachment they are at work on, perhaps by way of a program: their calls must
+ * not wait for those of the others.
+ */
+const IPAM_PLUGINS: ReadonlySet<string> = new Set(['host-local', 'static', 'dhcp']);
 /** What a server that does not run has to offer. */
 const NO_PLUGINS: PluginSource = { names: [], find: () => Promise.resolve(undefined) };
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
@@ -66,6 +71,8 @@ export class CniServer {
   readonly #locks = new Locks();
   /** Of plugins that call other plugins, which may come back to this server by a program of their own. */
   readonly #outer = new Locks();
+  /** Of the plugins that give addresses to those above. */
+  readonly #inner = new Locks();
   readonly #executables = new Executables();
   readonly #connections = new Set<Socket>();
   readonly #duration: Histogram;
@@ -143,9 +150,11 @@ export class CniServer {
     clearInterval(this.#timer);
     const closed = new Promise<void>((resolve) => running.server.close(() => resolve()));
     await this.#outer.exclusive(() =>
-      this.#locks.exclusive(async () => {
-        this.#running = undefined;
-      }),
+      this.#locks.exclusive(() =>
+        this.#inner.exclusive(async () => {
+          this.#running = undefined;
+        }),
+      ),
     );
     await running.node.reaper.idle();
     // Answers are on their way; idle connections of nobody are not worth waiting for.
@@ -321,14 +330,15 @@ export class CniServer {
       if (request.command === 'STATUS') return run();
       return request.command === 'GC' ? this.#outer.exclusive(run) : this.#outer.keyed(request.containerId, run);
     }
+    const locks = IPAM_PLUGINS.has(request.plugin) ? this.#inner : this.#locks;
     switch (request.command) {
       case 'STATUS':
         return this.#status(request, run);
       case 'GC':
-        return this.#locks.exclusive(run);
+        return locks.exclusive(run);
       default:
         // By plugin, because one that we answer for may execute another that we answer for.
-        return this.#locks.keyed(`${request.plugin}/${request.containerId}/${request.ifname}`, run);
+        return locks.keyed(`${request.plugin}/${request.containerId}/${request.ifname}`, run);
     }
   }
 }

@@ -1,4 +1,7 @@
 import { createSocket } from 'node:dgram';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { silentLogger } from '@weft/plan';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Fast } from '../../src/fast/fast.ts';
@@ -145,6 +148,18 @@ describe.each([
 });
 
 describe('workers', () => {
+  it('answer from a hosts file as it is now', async () => {
+    const folder = mkdtempSync(path.join(tmpdir(), 'weft-hosts-'));
+    running.push(() => rmSync(folder, { recursive: true }));
+    const file = path.join(folder, 'hosts');
+    writeFileSync(file, '10.0.0.1 node.test');
+    const { port } = await serve({ corefile: { text: `.:0 {\n hosts ${file} {\n reload 20ms\n }\n}` } });
+    const ask = async () => (await exchangeUdp(port, question('node.test', 'A')))?.subarray(-4).join('.');
+    for (let i = 0; i < 3; i++) expect(await ask()).toBe('10.0.0.1');
+    writeFileSync(file, '10.0.0.20 node.test');
+    await until(async () => (await ask()) === '10.0.0.20');
+  });
+
   it('let who looks at the queries see them all', async () => {
     const { dns, port } = await serve();
     const ask = () => exchangeUdp(port, question(WEB, 'A'));
@@ -168,32 +183,57 @@ describe('workers', () => {
     await until(() => counted(dns).some((line) => /family="2".*type="A"\} 3/.test(line)));
   });
 
-  it('no query is lost while the configuration is replaced', async () => {
-    const texts = [corefile(), corefile('loadbalance'), corefile('errors')];
-    const { dns, port } = await serve({ corefile: { text: texts[0] as string } });
-    const socket = createSocket('udp4');
-    running.push(() => void socket.close());
-    await new Promise<void>((resolve) => socket.connect(port, '127.0.0.1', resolve));
+  /** Keeps eight queries under way on every socket; `stop` gives how many were asked once all are answered. */
+  async function lanes(port: number, sockets: number): Promise<{ stop(): Promise<number> }> {
     const asked = question(WEB, 'A');
-    let answers = 0;
-    let reloading = true;
-    const done = new Promise<number>((resolve) => {
-      let sent = 0;
+    let asking = true;
+    const done: Promise<number>[] = [];
+    for (let n = 0; n < sockets; n++) {
+      const socket = createSocket('udp4');
+      running.push(() => void socket.close());
+      await new Promise<void>((resolve) => socket.connect(port, '127.0.0.1', resolve));
+      let [sent, answers] = [0, 0];
       const send = (): void => {
         sent += 1;
         socket.send(asked);
       };
-      socket.on('message', () => {
-        answers += 1;
-        // Eight are always under way; a lost one would end its lane.
-        if (reloading) send();
-        else if (answers === sent) resolve(sent);
-      });
+      done.push(
+        new Promise((resolve) => {
+          // A lost query ends its lane, and the socket is never done.
+          socket.on('message', () => {
+            answers += 1;
+            if (asking) send();
+            else if (answers === sent) resolve(sent);
+          });
+        }),
+      );
       for (let i = 0; i < 8; i++) send();
-    });
+    }
+    return {
+      stop: async () => {
+        asking = false;
+        return (await Promise.all(done)).reduce((a, b) => a + b);
+      },
+    };
+  }
+
+  it('no query is lost while the configuration is replaced', async () => {
+    const { dns, port } = await serve();
+    const load = await lanes(port, 1);
     for (let i = 0; i < 5; i++) await dns.reload();
-    reloading = false;
-    expect(await done).toBeGreaterThanOrEqual(8);
+    expect(await load.stop()).toBeGreaterThanOrEqual(8);
+  });
+
+  it('no query is lost while one server replaces another', async () => {
+    let before = await serve({ share: true });
+    const { port } = before;
+    const load = await lanes(port, 4);
+    for (let i = 0; i < 3; i++) {
+      const after = await serve({ share: true, corefile: { text: corefile().replace(':0', `:${port}`) } });
+      await before.dns.close({ lameduck: true });
+      before = after;
+    }
+    expect(await load.stop()).toBeGreaterThanOrEqual(32);
   });
 
   it('no packet stops one', async () => {
@@ -221,13 +261,13 @@ describe('workers', () => {
     const clock = { now: () => Date.now() };
     const started = await startSite(corefile(), api, clock);
     const fast = new Fast({ workers: 1, workerFile: worker.file }, started.metrics, clock, silentLogger);
-    const path = fast.path('here');
-    path.follow(started.site);
-    const group = await fast.open('127.0.0.1', 0, path, {
+    const here = fast.path('here');
+    here.follow(started.site);
+    const group = await fast.open('127.0.0.1', 0, here, {
       count: undefined,
       share: false,
       receiveBuffer: 65536,
-      respond: (packet, context) => path.chain(packet, context),
+      respond: (packet, context) => here.chain(started.site, packet, context),
     });
     running.push(
       () => started.stop(),
@@ -251,8 +291,8 @@ describe('workers', () => {
       () => started.stop(),
       () => fast.close(),
     ); // prettier-ignore
-    const path = fast.path('here');
+    const here = fast.path('here');
     const options = { count: undefined, share: false, receiveBuffer: 65536, respond: () => 0 };
-    expect(await fast.open('127.0.0.1', 0, path, options)).toBeUndefined();
+    expect(await fast.open('127.0.0.1', 0, here, options)).toBeUndefined();
   });
 });

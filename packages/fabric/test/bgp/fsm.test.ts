@@ -68,7 +68,9 @@ describe('one connection', () => {
     expect(play([start], { ...OPTIONS, passive: true })).toMatchObject({ state: { rest: 'Active' }, actions: [] });
     const failed = play([start, { type: 'dial-failed' }]);
     expect(sessionState(failed.state)).toBe('Active');
-    expect(failed.actions).toEqual([{ type: 'timer', timer: 'retry', seconds: 5 }]);
+    expect(failed.actions).toEqual([{ type: 'timer', timer: 'retry', seconds: 0.5 }]);
+    const later = play([start, ...Array.from({ length: 6 }, (): PeerEvent => ({ type: 'dial-failed' }))]);
+    expect(later.actions).toEqual([{ type: 'timer', timer: 'retry', seconds: 5 }]);
     expect(play([start, { type: 'dial-failed' }, { type: 'timer', timer: 'retry' }]).actions).toContainEqual({
       type: 'dial',
     });

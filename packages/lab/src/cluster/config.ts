@@ -2,7 +2,7 @@ import { formatPrefix, parsePrefix, type Prefix, prefixesOverlap, subnetCount } 
 import { WeftError } from '@weft/plan';
 
 /** How pods of different nodes reach each other. */
-export type BackendName = 'vxlan' | 'host-gw';
+export type BackendName = 'vxlan' | 'host-gw' | 'bgp';
 
 /** Everything that defines a cluster of the lab. Written once at `up`, read by every process of the cluster. */
 export interface ClusterConfig {
@@ -133,17 +133,17 @@ export function resolveConfig(
     });
   }
   const backend = request.backend ?? 'vxlan';
-  if (backend !== 'vxlan' && backend !== 'host-gw') {
+  if (backend !== 'vxlan' && backend !== 'host-gw' && backend !== 'bgp') {
     throw new WeftError({
       code: 'BAD_BACKEND',
       message: `--backend: there is no backend "${backend}"`,
-      hint: 'choose vxlan or host-gw',
+      hint: 'choose vxlan, host-gw or bgp',
     });
   }
-  if (backend === 'host-gw' && subnets > 1 && nodes > 1) {
+  if (backend !== 'vxlan' && subnets > 1 && nodes > 1) {
     throw new WeftError({
       code: 'BACKEND_NEEDS_ONE_SUBNET',
-      message: '--backend host-gw needs all nodes in one subnet: with --subnets 2 a router is between them',
+      message: `--backend ${backend} needs all nodes in one subnet: with --subnets 2 a router is between them that knows no pods`,
       hint: 'use --backend vxlan, which works across routers, or --subnets 1',
     });
   }

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { listenTcp, NetNs } from '@weft/kernel';
 import {
   addressDefinitions,
+  bgpDefinitions,
   isStatus,
   KubeClient,
   type KubeObject,
@@ -179,7 +180,7 @@ export class Supervisor {
     const { config, paths } = this.#options;
     await this.#progress.phase('api', async () => {
       await this.#apiReady();
-      await this.#ensureAll([...addressDefinitions(), networkAttachmentDefinitionCrd()]);
+      await this.#ensureAll([...addressDefinitions(), ...bgpDefinitions(), networkAttachmentDefinitionCrd()]);
       return { detail: `https://127.0.0.1:${config.apiPort}, kubeconfig ${paths.kubeconfig}`, value: undefined };
     });
     await this.#progress.phase('images', async () => {

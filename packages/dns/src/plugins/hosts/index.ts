@@ -3,7 +3,14 @@ import { readFile, stat } from 'node:fs/promises';
 import { parseIp } from '@weft/net';
 import { option, type OptionSchema, parseOptions } from '../../corefile/options.ts';
 import { zonesFromArgument } from '../../corefile/zones.ts';
-import { authoritative, failure, type Handler, type Outcome } from '../../server/handler.ts';
+import {
+  type AnswerChange,
+  type AnswerSource,
+  authoritative,
+  failure,
+  type Handler,
+  type Outcome,
+} from '../../server/handler.ts';
 import type { Plugin } from '../../server/plugin.ts';
 import { ZoneSet } from '../../server/zoneset.ts';
 import { RCODE, type Rr, record, TYPE } from '../../wire/index.ts';
@@ -52,6 +59,7 @@ export const hosts: Plugin = {
     let table: HostsTable = inline;
     let stamp = '';
     let timer: NodeJS.Timeout | undefined;
+    const listeners = new Set<(change: AnswerChange) => void>();
     const { metrics, log } = context.runtime;
     const entries = metrics
       .gauge('coredns_hosts_entries', 'The combined number of entries in hosts and Corefile.', ['hostsfile'])
@@ -62,6 +70,7 @@ export const hosts: Plugin = {
     const use = (text: string): void => {
       table = mergeHosts(inline, parseHosts(text.split('\n'), ttl));
       entries.value = table.a.size + table.aaaa.size;
+      for (const listener of listeners) listener({ scopes: undefined, names: [] });
     };
     const look = async (): Promise<void> => {
       try {
@@ -87,8 +96,27 @@ export const hosts: Plugin = {
     context.onStop(() => clearInterval(timer));
 
     const answer = (answers: readonly Rr[]): Outcome => authoritative('hosts', { answers, own: true });
+    const answers: AnswerSource = {
+      // Everything depends on the file as a whole.
+      scopeOf({ key, labels, type }) {
+        if (type === TYPE.PTR) {
+          const ip = options.no_reverse === true ? undefined : reverseAddress(key, labels);
+          return ip !== undefined && table.reverse.has(ip) ? '' : undefined;
+        }
+        if (!served.has(key, labels)) return undefined;
+        if (table.a.has(key) || table.aaaa.has(key)) return '';
+        return through?.has(key, labels) === true ? undefined : null;
+      },
+      names: () => [],
+      serial: () => 0,
+      onChange(listener) {
+        listeners.add(listener);
+        return () => void listeners.delete(listener);
+      },
+    };
     const handler: Handler = {
       name: 'hosts',
+      answers,
       owns(key, labels) {
         if (table.a.has(key) || table.aaaa.has(key)) return served.has(key, labels);
         const ip = options.no_reverse === true ? undefined : reverseAddress(key, labels);

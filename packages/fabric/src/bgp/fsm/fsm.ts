@@ -18,7 +18,7 @@ const OPEN_HOLD = 240;
 const LONGEST_WAIT = 30;
 const ORDER = { OpenSent: 0, OpenConfirm: 1, Established: 2 } as const;
 
-export const INITIAL: PeerState = { started: false, rest: 'Idle', connections: [], failures: 0 };
+export const INITIAL: PeerState = { started: false, rest: 'Idle', connections: [], failures: 0, attempts: 0 };
 
 /** State of the session, for people. */
 export function sessionState(state: PeerState): SessionState {
@@ -33,6 +33,7 @@ class Stepper {
   rest: PeerState['rest'];
   connections: Connection[];
   failures: number;
+  attempts: number;
   readonly actions: PeerAction[] = [];
   readonly options: SessionOptions;
 
@@ -41,12 +42,13 @@ class Stepper {
     this.rest = state.rest;
     this.connections = [...state.connections];
     this.failures = state.failures;
+    this.attempts = state.attempts;
     this.options = options;
   }
 
   get step(): Step {
-    const { started, rest, connections, failures, actions } = this;
-    return { state: { started, rest, connections, failures }, actions };
+    const { started, rest, connections, failures, attempts, actions } = this;
+    return { state: { started, rest, connections, failures, attempts }, actions };
   }
 
   find(id: number | undefined): Connection | undefined {
@@ -239,6 +241,7 @@ export function step(state: PeerState, event: PeerEvent, options: SessionOptions
         s.actions.push({ type: 'close', connection: id });
         break;
       }
+      s.attempts = 0;
       s.connections.push({ id, direction, phase: 'OpenSent' });
       s.timer('retry', 0);
       s.send(id, openMessage(options));
@@ -248,7 +251,9 @@ export function step(state: PeerState, event: PeerEvent, options: SessionOptions
     case 'dial-failed':
       if (!s.started || s.connections.length > 0) break;
       s.rest = 'Active';
-      s.timer('retry', options.connectRetry);
+      s.attempts += 1;
+      // Nodes that start together find each other's doors closed for a moment only.
+      s.timer('retry', Math.min(options.connectRetry, 2 ** Math.min(s.attempts - 2, 8)));
       break;
     case 'closed': {
       const connection = s.find(event.connection);

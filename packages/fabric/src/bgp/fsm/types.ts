@@ -54,6 +54,8 @@ export interface PeerState {
   readonly connections: readonly Connection[];
   /** Sessions that ended in an error since the last one that came up; delays the next attempt. */
   readonly failures: number;
+  /** Attempts to connect that failed since the last connection. */
+  readonly attempts: number;
 }
 
 export type Timer = 'retry' | 'hold' | 'keepalive';
