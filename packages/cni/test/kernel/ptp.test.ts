@@ -43,7 +43,7 @@ function state(pod: PodRef, near: string): unknown {
       .sort();
   const route = ['dst', 'gateway', 'dev', 'scope', 'prefsrc', 'protocol'];
   const addresses = (netns: string, dev: string): string[] =>
-    (ipj(netns, 'addr', 'show', 'dev', dev)[0]?.['addr_info'] as Record<string, unknown>[])
+    ((ipj(netns, 'addr', 'show', 'dev', dev)[0]?.['addr_info'] ?? []) as Record<string, unknown>[])
       .filter((a) => a['scope'] !== 'link')
       .map((a) => JSON.stringify([a['local'], a['prefixlen'], a['broadcast'], a['scope']]));
   return {
@@ -60,7 +60,7 @@ function state(pod: PodRef, near: string): unknown {
   };
 }
 
-const nearOf = (said: Said): string => (said.json?.['interfaces'] as { name: string }[])[0]?.name ?? '';
+const nearOf = (said: Said): string => ((said.json?.['interfaces'] ?? []) as { name: string }[])[0]?.name ?? '';
 
 /** A result without what is chosen at random. */
 function shape(said: Said, pod: PodRef): unknown {
@@ -192,7 +192,7 @@ describe('host-local', () => {
     }
     const ranges = { ...wanted, runtimeConfig: { ipRanges: [[{ subnet: '10.8.0.0/24' }]] } };
     const both = await node.call(node.ours, 'ADD', ranges, d);
-    expect((both.json?.['ips'] as { address: string }[]).map((ip) => ip.address)).toEqual([
+    expect(((both.json?.['ips'] ?? []) as { address: string }[]).map((ip) => ip.address)).toEqual([
       '10.8.0.2/24',
       '10.6.0.2/24',
     ]);
