@@ -25,7 +25,6 @@ const links = (netns: string): string[] => ipj(netns, 'link').map((l) => String(
 describe.skipIf(!haveReference)('as the reference', () => {
   it.each([
     { type: 'ipvlan', master: 'out0', mtu: 1400, ipam },
-    { type: 'ipvlan', mode: 'l3', ipam },
     { type: 'ipvlan', mode: 'l3s', ipam },
     { type: 'vlan', master: 'out0', vlanId: 7, mtu: 1400, ipam },
   ])('$type $mode', async (conf) => {
