@@ -2,7 +2,7 @@ import { booleanField, objectsField, stringField } from '../spec/json.ts';
 import type { PluginRequest } from '../spec/types.ts';
 import { intField, invalid, mtuField, wantedMac } from './common/conf.ts';
 import { ipamConfig } from './common/ipam.ts';
-import { checkBackend } from './ptp.ts';
+import { readIpMasq } from './ptp.ts';
 
 const MAX_VLAN = 4094;
 
@@ -40,7 +40,7 @@ export function readBridgeConf(request: PluginRequest): BridgeConf {
     isDefaultGateway: flag('isDefaultGateway'),
     isGateway: flag('isGateway') || flag('isDefaultGateway'),
     forceAddress: flag('forceAddress'),
-    ipMasq: flag('ipMasq'),
+    ipMasq: readIpMasq(config),
     mtu: mtuField(config),
     hairpinMode: flag('hairpinMode'),
     promiscMode: flag('promiscMode'),
@@ -53,7 +53,6 @@ export function readBridgeConf(request: PluginRequest): BridgeConf {
     portIsolation: flag('portIsolation'),
     mac: wantedMac(request),
   };
-  checkBackend(request);
   if (conf.hairpinMode && conf.promiscMode) {
     throw invalid('cannot set hairpin mode and promiscuous mode at the same time.');
   }

@@ -8,7 +8,8 @@ import { type BridgeConf, readBridgeConf } from './bridge-conf.ts';
 import { familyOf, invalid } from './common/conf.ts';
 import { checkInterface, configureInterface, differs } from './common/interface.ts';
 import { ipamOf, withAddresses } from './common/ipam.ts';
-import { attachmentComment, Masquerade } from './common/masquerade.ts';
+import { attachmentComment, staleComment } from './common/comment.ts';
+import { Masquerade } from './common/masquerade.ts';
 import { inSandbox, type Sandbox } from './common/sandbox.ts';
 import { SpoofCheck } from './common/spoof-check.ts';
 import { addPair, deletePair, hostVethName, type Pair } from './common/veth.ts';
@@ -21,9 +22,11 @@ const DEFAULT_VLAN = 1;
 class BridgePlugin implements Plugin {
   readonly name = 'bridge';
   readonly #context: PluginContext;
+  readonly #masquerade: Masquerade;
 
   constructor(context: PluginContext) {
     this.#context = context;
+    this.#masquerade = new Masquerade(context.node.ns);
   }
 
   async add(request: PluginRequest): Promise<CniResult> {
@@ -38,7 +41,7 @@ class BridgePlugin implements Plugin {
       const pair = await addPair(node, sandbox, request, { mtu: conf.mtu, mac: conf.mac, master: bridge.index });
       try {
         await this.#setUpPort(conf, bridge, pair);
-        const spoof = attachmentComment(request);
+        const spoof = attachmentComment(request.network, request);
         if (conf.macspoofchk)
           await SpoofCheck.use(node, (check) => check.add(spoof, pair.near.name, pair.far.mac ?? ''));
         if (ipam === undefined) {
@@ -57,12 +60,12 @@ class BridgePlugin implements Plugin {
     const { node } = this.#context;
     await (await ipamOf(this.#context, request))?.del();
     await deletePair(node, request);
-    const mine = (comment: string): boolean => comment === attachmentComment(request);
     // Read one by one: what is wrong with the rest must not keep a pod from going.
-    if (booleanField(request.config, 'ipMasq') === true) {
-      await Masquerade.use(node, (masquerade) => masquerade.remove(mine));
+    if (booleanField(request.config, 'ipMasq') === true) await this.#masquerade.remove(request.network, request);
+    if (booleanField(request.config, 'macspoofchk') === true) {
+      const own = attachmentComment(request.network, request);
+      await SpoofCheck.use(node, (check) => check.remove((comment) => comment === own));
     }
-    if (booleanField(request.config, 'macspoofchk') === true) await SpoofCheck.use(node, (check) => check.remove(mine));
   }
 
   async check(request: PluginRequest): Promise<void> {
@@ -87,8 +90,9 @@ class BridgePlugin implements Plugin {
     if (!conf.disableContainerInterface) {
       await inSandbox(node, request.netns, (sandbox) => checkInterface(sandbox, request.ifname, prev));
     }
-    if (conf.ipMasq) {
-      await Masquerade.use(node, (masquerade) => masquerade.check(attachmentComment(request), prev.ips ?? []));
+    const addresses = (prev.ips ?? []).map((ip) => ip.address);
+    if (conf.ipMasq && !(await this.#masquerade.has(request.network, request, addresses))) {
+      throw differs(`${addresses.join(', ')}: not masqueraded`);
     }
   }
 
@@ -99,8 +103,10 @@ class BridgePlugin implements Plugin {
 
   async gc(request: PluginRequest): Promise<void> {
     await (await ipamOf(this.#context, request))?.gc();
-    await Masquerade.keepOnly(this.#context.node, request);
-    await SpoofCheck.keepOnly(this.#context.node, request);
+    const stale = staleComment(request);
+    if (stale === undefined || request.validAttachments === undefined) return;
+    await this.#masquerade.keepOnly(request.network, request.validAttachments);
+    await SpoofCheck.use(this.#context.node, (check) => check.remove(stale));
   }
 
   async #ensureBridge(conf: BridgeConf): Promise<Link> {
@@ -170,7 +176,8 @@ class BridgePlugin implements Plugin {
       for (const family of new Set(ips.map((ip) => familyOf(ip.address)))) node.forward(family);
     }
     await configureInterface(sandbox, pair.far, { ips, routes }, { dad: conf.enabledad });
-    if (conf.ipMasq) await Masquerade.use(node, (masquerade) => masquerade.add(attachmentComment(request), ips));
+    const addresses = ips.map((ip) => ip.address);
+    if (conf.ipMasq) await this.#masquerade.add(request.network, request, addresses);
     return this.#result(request, bridge, pair, ips, routes, given.dns);
   }
 

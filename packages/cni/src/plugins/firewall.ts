@@ -4,7 +4,7 @@ import type { CniResult, Plugin, PluginRequest } from '../spec/types.ts';
 import type { NodeNetwork } from '../wiring/node.ts';
 import { familyOf, invalid, requirePrev } from './common/conf.ts';
 import { differs } from './common/interface.ts';
-import { attachmentComment } from './common/masquerade.ts';
+import { attachmentComment, staleComment } from './common/comment.ts';
 import { Xtables } from './common/xtables.ts';
 import type { MakePlugin, PluginContext } from './registry.ts';
 
@@ -76,7 +76,7 @@ class FirewallPlugin implements Plugin {
     for (const [family, hosts] of hostsOf(prev)) {
       const xtables = new Xtables(this.#node, family);
       const present = await xtables.rules();
-      const comment = attachmentComment(request);
+      const comment = attachmentComment(request.network, request);
       // What a call that was cut short has left comes first.
       const old = present.filter((rule) => rule.startsWith(`-A ${FORWARD} `) && commentOf(rule) === comment);
       await xtables.change([
@@ -90,7 +90,7 @@ class FirewallPlugin implements Plugin {
   }
 
   async del(request: PluginRequest): Promise<void> {
-    const comment = attachmentComment(request);
+    const comment = attachmentComment(request.network, request);
     await this.#remove((other) => other === comment);
   }
 
@@ -100,7 +100,7 @@ class FirewallPlugin implements Plugin {
       const present = await new Xtables(this.#node, family).rules();
       if (frame(present, conf).length > 0)
         throw differs(`chain ${FORWARD} or ${conf.admin} of IPv${family} is missing`);
-      const comment = attachmentComment(request);
+      const comment = attachmentComment(request.network, request);
       for (const host of hosts) {
         const mine = present.filter((rule) => rule.includes(` ${host}/`) && commentOf(rule) === comment);
         if (mine.length < 2) throw differs(`${host} is not let through by ${FORWARD}`);
@@ -114,10 +114,8 @@ class FirewallPlugin implements Plugin {
   }
 
   async gc(request: PluginRequest): Promise<void> {
-    const { network, validAttachments } = request;
-    if (validAttachments === undefined) return;
-    const valid = new Set(validAttachments.map((attachment) => attachmentComment({ ...attachment, network })));
-    await this.#remove((comment) => comment.startsWith(`${network} `) && !valid.has(comment));
+    const stale = staleComment(request);
+    if (stale !== undefined) await this.#remove(stale);
   }
 
   async #remove(which: (comment: string) => boolean): Promise<void> {

@@ -1,154 +1,183 @@
-import { formatIp, formatPrefix, parseInterfaceAddress, prefixOf } from '@weft/net';
-import { isKernelError } from '@weft/kernel';
-import { booleanField, objectField, stringField } from '../spec/json.ts';
+import { formatPrefix, parseInterfaceAddress, prefixOf } from '@weft/net';
+import { booleanField, type JsonObject, objectField, stringField } from '../spec/json.ts';
 import { readDns } from '../spec/result.ts';
-import type { CniIp, CniResult, Plugin, PluginRequest } from '../spec/types.ts';
+import type { CniDns, CniIp, CniResult, Plugin, PluginRequest } from '../spec/types.ts';
 import { familyOf, invalid, mtuField } from './common/conf.ts';
-import { addRoutes, checkInterface, configureInterface, differs } from './common/interface.ts';
-import { ipamOf, withAddresses } from './common/ipam.ts';
-import { attachmentComment, Masquerade } from './common/masquerade.ts';
+import { checkInterface, configureInterface, differs, enableIpv6 } from './common/interface.ts';
+import { type IpamDelegate, ipamOf, withAddresses } from './common/ipam.ts';
+import { Masquerade } from './common/masquerade.ts';
 import { inSandbox, type Sandbox } from './common/sandbox.ts';
 import { addPair, deletePair, hostVethName } from './common/veth.ts';
 import type { MakePlugin, PluginContext } from './registry.ts';
 
-const bits = (family: 4 | 6): number => (family === 4 ? 32 : 128);
-
-function hostOf(address: string): string {
-  const parsed = parseInterfaceAddress(address);
-  return parsed === undefined ? address : formatIp(parsed.ip);
+interface PtpConfig {
+  readonly mtu: number | undefined;
+  readonly ipMasq: boolean;
+  readonly dns: CniDns | undefined;
 }
 
-/** A veth pair between the node and the sandbox, routed: no bridge, the gateway's address is on the node's end. */
+/** Whether packets that leave the network get the node's address (`ipMasq`, and `ipMasqBackend` if it is one of ours). */
+export function readIpMasq(config: JsonObject): boolean {
+  const backend = stringField(config, 'ipMasqBackend') ?? '';
+  if (backend !== '' && backend !== 'nftables') {
+    throw invalid(`ipMasqBackend: "${backend}" is not served`, 'use "nftables", or leave it out');
+  }
+  return booleanField(config, 'ipMasq') ?? false;
+}
+
+function read(request: PluginRequest): PtpConfig {
+  const { config } = request;
+  return {
+    mtu: mtuField(config),
+    ipMasq: readIpMasq(config),
+    dns: readDns(objectField(config, 'dns'), 'dns'),
+  };
+}
+
+function wholeLength(address: string): 32 | 128 {
+  return familyOf(address) === 4 ? 32 : 128;
+}
+
+function bare(address: string): string {
+  return address.split('/')[0] as string;
+}
+
+/** A pair without a bridge: the pod sends everything to its gateway's address, which the node's end has. */
 class PtpPlugin implements Plugin {
   readonly name = 'ptp';
   readonly #context: PluginContext;
+  readonly #masquerade: Masquerade;
 
   constructor(context: PluginContext) {
     this.#context = context;
+    this.#masquerade = new Masquerade(context.node.ns);
+  }
+
+  async #ipam(request: PluginRequest): Promise<IpamDelegate> {
+    const ipam = await ipamOf(this.#context, request);
+    if (ipam === undefined) throw invalid('ptp: ipam.type is missing: where do pod addresses come from?');
+    return ipam;
   }
 
   async add(request: PluginRequest): Promise<CniResult> {
-    const { node } = this.#context;
-    const mtu = mtuField(request.config);
-    const ipMasq = booleanField(request.config, 'ipMasq') === true;
-    checkBackend(request);
-    const ipam = await ipamOf(this.#context, request);
-    if (ipam === undefined) throw invalid('ptp requires an IPAM configuration: ipam.type is missing');
-    return inSandbox(node, request.netns, async (sandbox) => {
-      return withAddresses(ipam, async (given) => {
-        const ips = (given.ips ?? []).map((ip) => ({ ...ip, interface: 1 }));
-        for (const family of new Set(ips.map((ip) => familyOf(ip.address)))) node.forward(family);
-        const { near, far } = await addPair(node, sandbox, request, { mtu });
+    const config = read(request);
+    const ipam = await this.#ipam(request);
+    return inSandbox(this.#context.node, request.netns, (sandbox) =>
+      withAddresses(ipam, async (given) => {
         try {
-          await this.#configure(sandbox, near.index, far, ips, given);
-          if (ipMasq) await Masquerade.use(node, (masq) => masq.add(attachmentComment(request), ips));
+          return await this.#connect(request, config, sandbox, given);
         } catch (error) {
-          await deletePair(node, request).catch(() => {});
+          await this.#takeDown(request).catch(() => {});
           throw error;
         }
-        const dns = readDns(objectField(request.config, 'dns'), 'dns') ?? given.dns;
-        return {
-          interfaces: [
-            { name: near.name, ...(near.mac ? { mac: near.mac } : {}) },
-            { name: request.ifname, ...(far.mac ? { mac: far.mac } : {}), sandbox: request.netns },
-          ],
-          ips,
-          routes: given.routes ?? [],
-          ...(dns === undefined ? {} : { dns }),
-        };
-      });
+      }),
+    );
+  }
+
+  async #connect(
+    request: PluginRequest,
+    { mtu, ipMasq, dns }: PtpConfig,
+    sandbox: Sandbox,
+    given: CniResult,
+  ): Promise<CniResult> {
+    const { node } = this.#context;
+    const ips = (given.ips ?? []).map((ip): CniIp => ({ ...ip, interface: 1 }));
+    for (const { address, gateway } of ips) {
+      if (gateway === undefined) throw invalid(`ptp: the IPAM plugin gave ${address} no gateway`);
+      node.forward(familyOf(address));
+    }
+    const { near, far } = await addPair(node, sandbox, request, { mtu });
+    // The subnet is behind the gateway as well: nobody in it can be asked for by ARP.
+    const link = { index: far.index, name: request.ifname };
+    await configureInterface(sandbox, link, { ips, routes: [] }, { noPrefixRoute: true });
+    await sandbox.rtnl.batch((b) => {
+      for (const { address, gateway = '' } of ips) {
+        const parsed = parseInterfaceAddress(address);
+        if (parsed === undefined) continue;
+        const own = { oif: far.index, src: bare(address) };
+        b.routes.add({ ...own, dst: `${gateway}/${wholeLength(gateway)}`, scope: 'link' });
+        b.routes.add({ ...own, dst: formatPrefix(prefixOf(parsed.ip, parsed.length)), via: gateway });
+      }
     });
+    await configureInterface(sandbox, link, { ips: [], routes: withGateways(given, ips) });
+    if (ips.some(({ address }) => familyOf(address) === 6) && node.ns !== undefined) enableIpv6(node.ns, [near.name]);
+    await node.rtnl.batch((b) => {
+      for (const { address, gateway = '' } of ips) {
+        b.addresses.add({ index: near.index, address: `${gateway}/${wholeLength(gateway)}`, noDad: true });
+        const dst = `${bare(address)}/${wholeLength(address)}`;
+        b.routes.replace({ oif: near.index, dst, ...(familyOf(address) === 4 ? { scope: 'host' } : {}) });
+      }
+    });
+    if (ipMasq) {
+      await this.#masquerade.add(
+        request.network,
+        request,
+        ips.map((ip) => ip.address),
+      );
+    }
+    const answeredDns = dns ?? given.dns;
+    return {
+      interfaces: [
+        { name: near.name, mac: near.mac ?? '' },
+        { name: request.ifname, mac: far.mac ?? '', sandbox: request.netns },
+      ],
+      ips,
+      ...(given.routes === undefined ? {} : { routes: given.routes }),
+      ...(answeredDns === undefined ? {} : { dns: answeredDns }),
+    };
+  }
+
+  async #takeDown(request: PluginRequest): Promise<void> {
+    await deletePair(this.#context.node, request);
+    await this.#masquerade.remove(request.network, request);
   }
 
   async del(request: PluginRequest): Promise<void> {
-    const { node } = this.#context;
-    await (await ipamOf(this.#context, request))?.del();
-    await deletePair(node, request);
-    if (booleanField(request.config, 'ipMasq') === true) {
-      await Masquerade.use(node, (masq) => masq.remove((comment) => comment === attachmentComment(request)));
-    }
+    // The address is free when the kernel has let go of it.
+    await this.#takeDown(request);
+    await (await this.#ipam(request)).del();
   }
 
   async check(request: PluginRequest): Promise<void> {
+    const { ipMasq } = read(request);
+    await (await this.#ipam(request)).check();
+    const result = request.prevResult ?? {};
     const { node } = this.#context;
-    await (await ipamOf(this.#context, request))?.check();
-    await inSandbox(node, request.netns, async (sandbox) => {
-      await checkInterface(sandbox, request.ifname, request.prevResult ?? {});
-    });
-    const name = hostVethName(request);
-    const near = await node.rtnl.links.get(name);
-    if (near === undefined) throw differs(`interface ${name} is missing on the node`);
-    const routes = await node.rtnl.routes.list();
-    for (const { address } of request.prevResult?.ips ?? []) {
-      const host = hostOf(address);
-      const dst = `${host}/${bits(familyOf(host))}`;
-      if (!routes.some((r) => r.dst === dst && r.oif === near.index)) throw differs(`the node has no route to ${host}`);
+    await inSandbox(node, request.netns, (sandbox) => checkInterface(sandbox, request.ifname, result));
+    const near = result.interfaces?.find((i) => (i.sandbox ?? '') === '')?.name ?? hostVethName(request);
+    const link = await node.rtnl.links.get(near);
+    if (link === undefined) throw differs(`ptp: the node's end ${near} is missing`);
+    if (!link.up) throw differs(`ptp: the node's end ${near} is down`);
+    const routes = await node.rtnl.routes.list({ oif: link.index });
+    for (const { address } of result.ips ?? []) {
+      if (!routes.some(({ dst }) => bare(dst) === bare(address))) {
+        throw differs(`ptp: the node has no route to ${bare(address)} by ${near}`);
+      }
     }
-    if (booleanField(request.config, 'ipMasq') === true) {
-      await Masquerade.use(node, (masq) => masq.check(attachmentComment(request), request.prevResult?.ips ?? []));
+    const addresses = (result.ips ?? []).map((ip) => ip.address);
+    if (ipMasq && !(await this.#masquerade.has(request.network, request, addresses))) {
+      throw differs(`ptp: ${addresses.join(', ')} is not masqueraded`);
     }
   }
 
   async status(request: PluginRequest): Promise<void> {
-    await (await ipamOf(this.#context, request))?.status();
+    read(request);
+    await (await this.#ipam(request)).status();
   }
 
   async gc(request: PluginRequest): Promise<void> {
-    await (await ipamOf(this.#context, request))?.gc();
-    await Masquerade.keepOnly(this.#context.node, request);
-  }
-
-  async #configure(
-    sandbox: Sandbox,
-    near: number,
-    far: { readonly index: number; readonly name: string },
-    ips: readonly CniIp[],
-    given: CniResult,
-  ): Promise<void> {
-    const { node } = this.#context;
-    // Neighbours of the subnet are behind the node, not on the link: the subnet's route goes by the gateway.
-    await configureInterface(sandbox, far, { ips, routes: [] }, { noPrefixRoute: true });
-    for (const { address, gateway } of ips) {
-      const parsed = parseInterfaceAddress(address);
-      if (gateway === undefined || parsed === undefined) continue;
-      const family = parsed.ip.family;
-      await sandbox.rtnl.batch((b) => {
-        b.routes.add({ dst: `${gateway}/${bits(family)}`, oif: far.index, scope: 'link', src: hostOf(address) });
-        b.routes.add({ dst: subnetOf(address), oif: far.index, via: gateway, src: hostOf(address) });
-      });
-    }
-    await node.rtnl.batch((b) => {
-      for (const { address, gateway } of ips) {
-        const family = familyOf(address);
-        if (gateway !== undefined) {
-          b.addresses.replace({ index: near, address: `${gateway}/${bits(family)}`, noDad: true, noPrefixRoute: true });
-        }
-      }
-    });
-    for (const { address } of ips) {
-      const host = hostOf(address);
-      try {
-        await node.rtnl.routes.add({ dst: `${host}/${bits(familyOf(host))}`, oif: near, scope: 'link' });
-      } catch (error) {
-        if (!isKernelError(error, 'EEXIST')) throw error;
-      }
-    }
-    await addRoutes(sandbox, far.index, { ips, routes: given.routes ?? [] });
+    if (request.validAttachments === undefined) return;
+    await this.#masquerade.keepOnly(request.network, request.validAttachments);
+    await (await this.#ipam(request)).gc();
   }
 }
 
-function subnetOf(address: string): string {
-  const parsed = parseInterfaceAddress(address);
-  if (parsed === undefined) return address;
-  return formatPrefix(prefixOf(parsed.ip, parsed.length));
-}
-
-/** `ipMasqBackend`: both values mean rules of ours in nftables, which need no program. */
-export function checkBackend(request: PluginRequest): void {
-  const backend = stringField(request.config, 'ipMasqBackend') || 'nftables';
-  if (backend !== 'nftables' && backend !== 'iptables') {
-    throw invalid(`ipMasqBackend: "${backend}" is neither nftables nor iptables`);
-  }
+/** Routes with the gateway that they go by when they name none. */
+function withGateways(given: CniResult, ips: readonly CniIp[]): NonNullable<CniResult['routes']> {
+  return (given.routes ?? []).map((route) => {
+    const gw = route.gw ?? ips.find((ip) => familyOf(ip.address) === familyOf(route.dst))?.gateway;
+    return gw === undefined ? route : { ...route, gw };
+  });
 }
 
 export const ptp: MakePlugin = (context) => new PtpPlugin(context);

@@ -24,7 +24,7 @@ const TABLE: Readonly<Record<string, () => Promise<MakePlugin>>> = {
   firewall: async () => (await import('./firewall.ts')).firewall,
   flannel: async () => (await import('./flannel.ts')).flannel,
   'host-device': async () => (await import('./host-device.ts')).hostDevice,
-  'host-local': async () => (await import('./host-local-alone.ts')).hostLocal,
+  'host-local': async () => (await import('./host-local.ts')).hostLocal,
   ipvlan: async () => (await import('./ipvlan.ts')).ipvlan,
   loopback: async () => (await import('./loopback.ts')).loopback,
   macvlan: async () => (await import('./macvlan.ts')).macvlan,

@@ -1,7 +1,5 @@
 import { type Element, expr, type Expr, isKernelError, Nft, NftBatch, type SetSpec, values } from '@weft/kernel';
-import type { PluginRequest } from '../../spec/types.ts';
 import type { NodeNetwork } from '../../wiring/node.ts';
-import { attachmentComment } from './masquerade.ts';
 
 const TABLE = { family: 'bridge', name: 'weft-cni-spoof' } as const;
 const in_ = { family: TABLE.family, table: TABLE.name } as const;
@@ -25,16 +23,6 @@ export class SpoofCheck {
     } finally {
       nft.close();
     }
-  }
-
-  /** GC: takes away what belongs to attachments of the network that are not valid. */
-  static async keepOnly(node: NodeNetwork, request: PluginRequest): Promise<void> {
-    const { network, validAttachments } = request;
-    if (validAttachments === undefined) return;
-    const valid = new Set(validAttachments.map((attachment) => attachmentComment({ ...attachment, network })));
-    await SpoofCheck.use(node, (check) =>
-      check.remove((comment) => comment.startsWith(`${network} `) && !valid.has(comment)),
-    );
   }
 
   async add(comment: string, port: string, mac: string): Promise<void> {
