@@ -239,6 +239,17 @@ dns
 addCniCommand(program);
 
 program
+  .command('dhcp')
+  .description('DHCP leases of pods')
+  .enablePositionalOptions()
+  .command('daemon')
+  .description('keep the leases of the CNI plugin "dhcp", with the flags of the reference plugin')
+  .helpOption(false)
+  .allowUnknownOption()
+  .passThroughOptions()
+  .argument('[args...]')
+  .action(async (args) => (await import('./commands/dhcp.ts')).dhcpDaemon(args));
+program
   .command('supervise', { hidden: true })
   .requiredOption('--cluster <name>')
   .action(async (options) => (await import('./commands/supervise.ts')).superviseCluster(options.cluster));

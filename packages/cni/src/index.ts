@@ -46,4 +46,5 @@ export type {
   PluginRequest,
 } from './spec/types.ts';
 export { SUPPORTED_VERSIONS } from './spec/versions.ts';
+export { DhcpDaemon, type DhcpDaemonOptions } from './dhcp/daemon.ts';
 export { PLUGIN_NAMES } from './plugins/registry.ts';

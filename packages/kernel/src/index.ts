@@ -37,3 +37,4 @@ export { ticksOfBytes } from './tc/psched.ts';
 export type * from './tc/types.ts';
 export { addTuntap, type TuntapSpec } from './sys/tuntap.ts';
 export { auxiliaryDevice, interfacesOfDevice, type PciDevice, pciDevice } from './sys/devices.ts';
+export { PacketSocket } from './sys/packet.ts';

@@ -39,7 +39,7 @@ export const USAGE = `Usage of weft dns:
   -inspect ADDRESS
         Where weft dns query and weft dns top may ask
   -node-local
-        A cache of the node; see weft dns -node-local -help
+        A cache on the node, with the flags of node-cache
   -o json
         Write the output of -check and -plugins as JSON
   -pidfile FILE

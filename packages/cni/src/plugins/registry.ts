@@ -17,15 +17,28 @@ export type MakePlugin = (context: PluginContext) => Plugin;
  * files. They are loaded when they are first called. A new plugin is one line here.
  */
 const TABLE: Readonly<Record<string, () => Promise<MakePlugin>>> = {
+  bandwidth: async () => (await import('./bandwidth.ts')).bandwidth,
+  dhcp: async () => (await import('./dhcp.ts')).dhcp,
+  dummy: async () => (await import('./dummy.ts')).dummy,
+  flannel: async () => (await import('./flannel.ts')).flannel,
+  'host-device': async () => (await import('./host-device.ts')).hostDevice,
+  'host-local': async () => (await import('./host-local.ts')).hostLocal,
+  ipvlan: async () => (await import('./ipvlan.ts')).ipvlan,
   loopback: async () => (await import('./loopback.ts')).loopback,
+  macvlan: async () => (await import('./macvlan.ts')).macvlan,
+  ptp: async () => (await import('./ptp.ts')).ptp,
+  sbr: async () => (await import('./sbr.ts')).sbr,
   static: async () => (await import('./static.ts')).staticIpam,
+  tap: async () => (await import('./tap.ts')).tap,
+  vlan: async () => (await import('./vlan.ts')).vlan,
+  vrf: async () => (await import('./vrf.ts')).vrf,
 };
 
 /** Names of the plugins in the table. */
 export const STANDALONE_PLUGINS: readonly string[] = Object.keys(TABLE);
 
 /** Names that only the agent answers to. */
-const AGENT_PLUGINS: readonly string[] = ['weft', 'portmap', 'host-local', 'weft-networks', 'multus'];
+const AGENT_PLUGINS: readonly string[] = ['weft', 'portmap', 'weft-networks', 'multus'];
 
 /** Every name we answer to. */
 export const PLUGIN_NAMES: readonly string[] = [...new Set([...AGENT_PLUGINS, ...STANDALONE_PLUGINS])];
@@ -42,6 +55,7 @@ export class PluginRegistry implements PluginSource {
   readonly #context: PluginContext;
   readonly #made: Map<string, Promise<Plugin>>;
 
+  /** `own` are plugins that are made elsewhere, by the name they are called by. */
   constructor(node: NodeNetwork, log: Logger, own: ReadonlyMap<string, Plugin> = new Map()) {
     this.#made = new Map([...own].map(([name, plugin]) => [name, Promise.resolve(plugin)]));
     this.#context = { node, log, plugin: (name) => this.find(name) };

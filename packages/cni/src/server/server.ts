@@ -5,7 +5,6 @@ import { flock, LOCK_EX, LOCK_NB, NetNs } from '@weft/kernel';
 import { type Counter, type Gauge, type Histogram, type Logger, type Metrics, WeftError } from '@weft/plan';
 import { type Allocation, attachmentKey, Ipam } from '../ipam/ipam.ts';
 import { Journal, type JournalStamp } from '../ipam/journal.ts';
-import { HostLocalPlugin } from '../plugins/host-local.ts';
 import { PortmapPlugin, type PortRecord } from '../plugins/portmap.ts';
 import { PluginRegistry, type PluginSource } from '../plugins/registry.ts';
 import { WeftPlugin } from '../plugins/weft.ts';
@@ -56,6 +55,11 @@ export type PodAttachment = Pick<
 >;
 
 const SWEEP_MS = 60_000;
+/**
+ * Plugins that other plugins call for the attachment they are at work on, perhaps by way of a program: their calls must
+ * not wait for those of the others.
+ */
+const IPAM_PLUGINS: ReadonlySet<string> = new Set(['host-local', 'static', 'dhcp']);
 /** What a server that does not run has to offer. */
 const NO_PLUGINS: PluginSource = { names: [], find: () => Promise.resolve(undefined) };
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
@@ -67,6 +71,8 @@ export class CniServer {
   readonly #locks = new Locks();
   /** Of plugins that call other plugins, which may come back to this server by a program of their own. */
   readonly #outer = new Locks();
+  /** Of the plugins that give addresses to those above. */
+  readonly #inner = new Locks();
   readonly #executables = new Executables();
   readonly #connections = new Set<Socket>();
   readonly #duration: Histogram;
@@ -113,7 +119,7 @@ export class CniServer {
         ...(source === undefined ? {} : { source }),
         ...(confDir === undefined ? {} : { confDir }),
       });
-      const own = [weft, portmap, new HostLocalPlugin(ipam), ...(this.#options.plugins ?? [])];
+      const own = [weft, portmap, ...(this.#options.plugins ?? [])];
       const byName = new Map<string, Plugin>(own.map((plugin) => [plugin.name, plugin]));
       for (const name of NETWORKS_PLUGINS) byName.set(name, networks);
       const plugins = new PluginRegistry(node, log, byName);
@@ -144,9 +150,11 @@ export class CniServer {
     clearInterval(this.#timer);
     const closed = new Promise<void>((resolve) => running.server.close(() => resolve()));
     await this.#outer.exclusive(() =>
-      this.#locks.exclusive(async () => {
-        this.#running = undefined;
-      }),
+      this.#locks.exclusive(() =>
+        this.#inner.exclusive(async () => {
+          this.#running = undefined;
+        }),
+      ),
     );
     await running.node.reaper.idle();
     // Answers are on their way; idle connections of nobody are not worth waiting for.
@@ -322,14 +330,15 @@ export class CniServer {
       if (request.command === 'STATUS') return run();
       return request.command === 'GC' ? this.#outer.exclusive(run) : this.#outer.keyed(request.containerId, run);
     }
+    const locks = IPAM_PLUGINS.has(request.plugin) ? this.#inner : this.#locks;
     switch (request.command) {
       case 'STATUS':
         return this.#status(request, run);
       case 'GC':
-        return this.#locks.exclusive(run);
+        return locks.exclusive(run);
       default:
         // By plugin, because one that we answer for may execute another that we answer for.
-        return this.#locks.keyed(`${request.plugin}/${request.containerId}/${request.ifname}`, run);
+        return locks.keyed(`${request.plugin}/${request.containerId}/${request.ifname}`, run);
     }
   }
 }

@@ -113,9 +113,7 @@ export class FastPath {
   }
 
   /** The answer of the chain, which the table learns. As `Site.respondInPlace`. */
-  chain(packet: Uint8Array, context: PacketContext): number | Promise<Buffer> {
-    const site = this.#site;
-    if (site === undefined) return 0;
+  chain(site: Site, packet: Uint8Array, context: PacketContext): number | Promise<Buffer> {
     const answer = site.respondInPlace(packet, context);
     if (typeof answer !== 'number' || answer === 0) return answer;
     // Answers that had to be cut are cut for each client anew, and to learn them would cost as much again.
@@ -184,10 +182,16 @@ export class FastPath {
     changed();
     this.table.know(inZone(answers.names()));
     const stop = answers.onChange((change) => {
-      changed();
-      if (change.scopes === undefined) this.table.forgetAll();
-      else for (const scope of change.scopes) this.table.forget(`${index} ${scope}`);
-      this.table.know(inZone(change.names ?? answers.names()));
+      try {
+        changed();
+        if (change.scopes === undefined) this.table.forgetAll();
+        else for (const scope of change.scopes) this.table.forget(`${index} ${scope}`);
+        this.table.know(inZone(change.names ?? answers.names()));
+      } catch {
+        // Better none of these answers than an old one: the chain answers alone until the next configuration.
+        this.#site = undefined;
+        this.#enable();
+      }
     });
     this.#stops.push(stop);
   }

@@ -183,8 +183,8 @@ function setUpBlock(draft: Draft): void {
       site.dropped ??= counting?.observer?.({ server, zone: 'dropped', view: '' });
     }
   }
-  const { transport } = block.addresses[0] ?? {};
-  if (transport !== undefined && transport !== 'dns' && said.listen.tls === undefined)
+  const transport = block.addresses.find((address) => address.transport !== 'dns')?.transport;
+  if (transport !== undefined && said.listen.tls === undefined)
     options.warn(block.position, `${transport}:// without the plugin tls is served in the clear`);
 }
 

@@ -2,12 +2,13 @@ import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Session } from
 import { createServer as createHttp, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { decodeMessage, isRejected, type Message, parseQuery, RCODE, TYPE } from '../wire/index.ts';
+import { decodeMessage, isRejected, type Message, parseQuery } from '../wire/index.ts';
 import type { CounterVec } from './metrics.ts';
 import { type PacketContext, packetContext } from './request.ts';
 import { admitted, type ProtocolFactory, tlsOptions, watchTls, withTls } from './secure.ts';
 import { DEFAULTS } from './settings.ts';
 import type { Site } from './site.ts';
+import { typify } from './typify.ts';
 
 const PATH = '/dns-query';
 const MIME = 'application/dns-message';
@@ -216,14 +217,8 @@ function readBody(request: AnyRequest, readMs: number): Promise<Buffer | undefin
  */
 function secondsToKeep(message: Message): number {
   const records = [...message.answers, ...message.authority, ...message.additional];
-  const soa = message.authority.some(({ type }) => type === TYPE.SOA);
-  const known =
-    (message.rcode === RCODE.NOERROR && (message.answers.length > 0 || soa || !hasNs(message))) ||
-    (message.rcode === RCODE.NXDOMAIN && soa);
+  const type = typify(message, message.question?.type ?? 0, (message.flags >> 11) & 15);
+  const known = type === 'NOERROR' || type === 'NXDOMAIN' || type === 'NODATA';
   if (!known || records.length === 0) return SHORT_SECONDS;
   return records.reduce((least, { ttl }) => Math.min(least, ttl), LONG_SECONDS);
-}
-
-function hasNs(message: Message): boolean {
-  return message.authority.some(({ type }) => type === TYPE.NS);
 }

@@ -217,7 +217,7 @@ export class Listener implements AddressListener {
   };
 
   readonly #chain = (packet: Uint8Array, context: PacketContext): number | Promise<Buffer> => {
-    const answer = this.#fast?.path.chain(packet, context) ?? this.site.respondInPlace(packet, context);
+    const answer = this.#fast?.path.chain(this.#site, packet, context) ?? this.#site.respondInPlace(packet, context);
     return typeof answer === 'number' ? answer : this.#wait(answer);
   };
 

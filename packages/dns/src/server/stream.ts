@@ -68,6 +68,11 @@ export function serveStream(connection: Socket, site: () => Site, peer: Socket =
     let at = 0;
     while (buffer.length - at >= 2 && left !== 0) {
       const length = buffer.readUInt16BE(at);
+      if (length === 0) {
+        // No message is empty: what follows would not be one either.
+        connection.destroy();
+        return;
+      }
       if (buffer.length - at - 2 < length) break;
       if (busy()) {
         paused = true;

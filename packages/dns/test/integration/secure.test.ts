@@ -139,6 +139,20 @@ describe('DNS over TLS', () => {
     expect(got).toEqual(expected);
   });
 
+  it('hands zones over (RFC 9103)', async () => {
+    const zone = files.path('db.example.org');
+    writeFileSync(
+      zone,
+      'example.org. 60 IN SOA ns.example.org. admin.example.org. 7 60 60 60 60\nwww 60 IN A 10.9.9.9\n',
+    );
+    const { port } = await serve(
+      `tls://example.org:0 {\n tls cert.pem key.pem\n transfer {\n to *\n }\n file ${zone}\n}`,
+    );
+    const args = ['@127.0.0.1', '-p', String(port), '+tls', '+noall', '+answer', '-t', 'AXFR', 'example.org'];
+    const { stdout } = await run('kdig', args);
+    expect(stdout.split('\n').filter((line) => / SOA |\tSOA\t|\tA\t/.test(line))).toHaveLength(3);
+  });
+
   it('keylog is written', async () => {
     const log = files.path('keys.log');
     const { port } = await serve(dot(`tls cert.pem key.pem {\n keylog ${log}\n }`));
@@ -178,19 +192,53 @@ describe('DNS over TLS', () => {
 });
 
 describe('timeouts', () => {
-  const short1 = 'timeouts {\n read 1s\n idle 1s\n maxtcpqueries 2\n }';
+  it.each(['read', 'idle'])(
+    '%s: a connection that asks nothing is closed, whatever it sends byte by byte',
+    async (which) => {
+      const { port } = await serve(`.:0 {\n timeouts {\n read 1h\n idle 1h\n ${which} 1s\n }\n ${HOSTS}\n}`);
+      const socket = tcpConnect({ port, host: '127.0.0.1' });
+      const closed = once(socket, 'close');
+      socket.on('error', () => {});
+      if (which === 'idle') {
+        socket.write(framed(question(WEB, 'A')));
+        await once(socket, 'data');
+      }
+      // The beginning of a query of 65,535 bytes.
+      const timer = setInterval(() => socket.write('\xff', 'latin1'), 200);
+      running.push(() => clearInterval(timer));
+      const started = performance.now();
+      await closed;
+      // The timers of a machine may be early by a little, but not by a fifth.
+      expect(performance.now() - started).toBeGreaterThan(800);
+    },
+  );
 
-  it('a connection that asks nothing is closed, whatever it sends byte by byte', async () => {
-    const { port } = await serve(`.:0 {\n ${short1}\n ${HOSTS}\n}`);
+  it('an empty message ends a connection', async () => {
+    const { port } = await serve(`.:0 {\n ${HOSTS}\n}`);
     const socket = tcpConnect({ port, host: '127.0.0.1' });
     socket.on('error', () => {});
-    const timer = setInterval(() => socket.write('\0'), 200);
+    const closed = once(socket, 'close');
+    socket.write('\0\0');
+    await closed;
+  });
+
+  it('a client that takes nothing is cut off', async () => {
+    const many = Array.from({ length: 200 }, (_, i) => `10.0.1.${i} many.test`).join('\n ');
+    const { port } = await serve(`.:0 {\n timeouts {\n write 1s\n idle 1h\n }\n hosts /dev/null {\n ${many}\n }\n}`);
+    const socket = tcpConnect({ port, host: '127.0.0.1' });
+    running.push(() => void socket.destroy());
+    socket.pause();
+    const gone = new Promise<void>((resolve) => socket.once('error', () => resolve()));
+    // More answers than the sockets between can hold.
+    const queries = Buffer.concat(Array.from({ length: 4000 }, () => framed(question('many.test', 'A'))));
+    socket.write(queries);
+    const timer = setInterval(() => socket.write(framed(question('many.test', 'A'))), 100);
     running.push(() => clearInterval(timer));
-    await once(socket, 'close');
+    await gone;
   });
 
   it('maxtcpqueries ends a connection after its answers', async () => {
-    const { port } = await serve(`.:0 {\n ${short1}\n ${HOSTS}\n}`);
+    const { port } = await serve(`.:0 {\n timeouts {\n maxtcpqueries 2\n }\n ${HOSTS}\n}`);
     const socket = tcpConnect({ port, host: '127.0.0.1' });
     const closed = once(socket, 'close');
     const frames = readFrames(socket, 2);

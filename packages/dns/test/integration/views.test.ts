@@ -121,6 +121,13 @@ describe('metadata', () => {
     ]);
   });
 
+  it('log says what kind of answer it was', async () => {
+    const { log, lines } = memoryLog();
+    const { port } = await serve('.:0 {\n metadata\n log . "is {/log/type} {/log/class}"\n whoami\n}', { log });
+    await ask(port, 'a.test');
+    expect(lines).toContain('is NOERROR success');
+  });
+
   it('without the plugin nobody knows anything', async () => {
     const { log, lines } = memoryLog();
     const { port } = await serve(`.:0 {\n log . "m {/view/name}"\n view v {\n expr true\n }\n whoami\n}`, { log });

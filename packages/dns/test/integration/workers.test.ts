@@ -183,32 +183,57 @@ describe('workers', () => {
     await until(() => counted(dns).some((line) => /family="2".*type="A"\} 3/.test(line)));
   });
 
-  it('no query is lost while the configuration is replaced', async () => {
-    const texts = [corefile(), corefile('loadbalance'), corefile('errors')];
-    const { dns, port } = await serve({ corefile: { text: texts[0] as string } });
-    const socket = createSocket('udp4');
-    running.push(() => void socket.close());
-    await new Promise<void>((resolve) => socket.connect(port, '127.0.0.1', resolve));
+  /** Keeps eight queries under way on every socket; `stop` gives how many were asked once all are answered. */
+  async function lanes(port: number, sockets: number): Promise<{ stop(): Promise<number> }> {
     const asked = question(WEB, 'A');
-    let answers = 0;
-    let reloading = true;
-    const done = new Promise<number>((resolve) => {
-      let sent = 0;
+    let asking = true;
+    const done: Promise<number>[] = [];
+    for (let n = 0; n < sockets; n++) {
+      const socket = createSocket('udp4');
+      running.push(() => void socket.close());
+      await new Promise<void>((resolve) => socket.connect(port, '127.0.0.1', resolve));
+      let [sent, answers] = [0, 0];
       const send = (): void => {
         sent += 1;
         socket.send(asked);
       };
-      socket.on('message', () => {
-        answers += 1;
-        // Eight are always under way; a lost one would end its lane.
-        if (reloading) send();
-        else if (answers === sent) resolve(sent);
-      });
+      done.push(
+        new Promise((resolve) => {
+          // A lost query ends its lane, and the socket is never done.
+          socket.on('message', () => {
+            answers += 1;
+            if (asking) send();
+            else if (answers === sent) resolve(sent);
+          });
+        }),
+      );
       for (let i = 0; i < 8; i++) send();
-    });
+    }
+    return {
+      stop: async () => {
+        asking = false;
+        return (await Promise.all(done)).reduce((a, b) => a + b);
+      },
+    };
+  }
+
+  it('no query is lost while the configuration is replaced', async () => {
+    const { dns, port } = await serve();
+    const load = await lanes(port, 1);
     for (let i = 0; i < 5; i++) await dns.reload();
-    reloading = false;
-    expect(await done).toBeGreaterThanOrEqual(8);
+    expect(await load.stop()).toBeGreaterThanOrEqual(8);
+  });
+
+  it('no query is lost while one server replaces another', async () => {
+    let before = await serve({ share: true });
+    const { port } = before;
+    const load = await lanes(port, 4);
+    for (let i = 0; i < 3; i++) {
+      const after = await serve({ share: true, corefile: { text: corefile().replace(':0', `:${port}`) } });
+      await before.dns.close({ lameduck: true });
+      before = after;
+    }
+    expect(await load.stop()).toBeGreaterThanOrEqual(32);
   });
 
   it('no packet stops one', async () => {
@@ -242,7 +267,7 @@ describe('workers', () => {
       count: undefined,
       share: false,
       receiveBuffer: 65536,
-      respond: (packet, context) => here.chain(packet, context),
+      respond: (packet, context) => here.chain(started.site, packet, context),
     });
     running.push(
       () => started.stop(),

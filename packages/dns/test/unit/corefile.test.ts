@@ -239,6 +239,22 @@ describe('checkCorefile', () => {
     `error Corefile:${line} plugin/${plugin}: Corefile:${line} - Error during parsing: ${message}`;
 
   it.each([
+    [
+      kubernetes('apiserver_qps x'),
+      'error Corefile:3 plugin/kubernetes: Corefile:3 - Error during parsing: invalid apiserver_qps "x": invalid syntax',
+    ],
+    [
+      kubernetes('apiserver_burst 1.5'),
+      'error Corefile:3 plugin/kubernetes: Corefile:3 - Error during parsing: invalid apiserver_burst "1.5": invalid syntax',
+    ],
+    [
+      kubernetes('apiserver_max_inflight -1'),
+      'error Corefile:3 plugin/kubernetes: Corefile:3 - Error during parsing: apiserver_max_inflight must be >= 0',
+    ],
+    [
+      kubernetes('tls a b'),
+      "error Corefile:3 plugin/kubernetes: Corefile:3 - Error during parsing: Wrong argument count or unexpected line ending after 'b'",
+    ],
     [kubernetes('bogus'), parsing(3, 'kubernetes', "unknown property 'bogus'")],
     [kubernetes('upstream'), parsing(3, 'kubernetes', "unknown property 'upstream'")],
     [kubernetes('resyncperiod 5m'), parsing(3, 'kubernetes', "unknown property 'resyncperiod'")],

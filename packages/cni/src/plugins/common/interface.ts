@@ -5,8 +5,6 @@ import type { CniIp, CniResult, CniRoute } from '../../spec/types.ts';
 import { familyOf } from './conf.ts';
 import type { Sandbox } from './sandbox.ts';
 
-const MAIN = 254;
-
 export function differs(what: string): CniError {
   return new CniError(CniCode.checkFailed, what);
 }
@@ -165,7 +163,8 @@ async function checkRoutes(sandbox: Sandbox, link: Link, result: CniResult): Pro
       (r) =>
         (r.family ?? (r.dst.includes(':') ? 6 : 4)) === wanted.family &&
         r.dst === wanted.dst &&
-        (r.table ?? MAIN) === (wanted.table ?? MAIN) &&
+        // Later plugins of a chain (sbr, vrf) move routes to tables of their own.
+        (wanted.table === undefined || r.table === wanted.table) &&
         (wanted.via === undefined || r.via === wanted.via || r.nexthops?.some((hop) => hop.via === wanted.via)),
     );
     if (!found)

@@ -1,9 +1,30 @@
 import { parsingError } from '../../corefile/error.ts';
-import { args, option, type OptionSchema, type OptionValues, parseOptions } from '../../corefile/options.ts';
+import {
+  args,
+  type Option,
+  option,
+  type OptionSchema,
+  type OptionValues,
+  parseOptions,
+} from '../../corefile/options.ts';
 import { isReverseZone, zonesFromArgument } from '../../corefile/zones.ts';
 import type { Plugin, SetupContext } from '../../server/plugin.ts';
 import { KubernetesHandler } from './handler.ts';
 import { acquireView, type ViewOptions } from './view.ts';
+
+/** A limit of requests to the API server: checked, and not needed. */
+function limit(syntax: string, pattern: RegExp): Option<string> {
+  return {
+    syntax,
+    doc: 'Accepted; three watches need no limit.',
+    parse: (line) => {
+      const text = args(line, 1)[0] as string;
+      if (/^-[0-9.]+$/.test(text)) throw parsingError(line.name, `${line.name.text} must be >= 0`);
+      if (!pattern.test(text)) throw parsingError(line.name, `invalid ${line.name.text} "${text}": invalid syntax`);
+      return text;
+    },
+  };
+}
 
 const schema = {
   endpoint: {
@@ -11,11 +32,11 @@ const schema = {
     doc: 'API server to use; the first of several. `unix:///PATH` is a socket.',
     parse: (line) => args(line, 1, Number.POSITIVE_INFINITY)[0] as string,
   },
-  tls: option.words('CERT KEY CACERT', 'Client certificate, its key and the CA of the API server, as files.', 0, 3),
+  tls: option.words('CERT KEY CACERT', 'Client certificate, its key and the CA of the API server, as files.', 3, 3),
   kubeconfig: option.words('FILE [CONTEXT]', 'Reach the API server as a kubeconfig file says.', 1, 2),
-  apiserver_qps: option.text('QPS', 'Accepted; three watches need no limit.'),
-  apiserver_burst: option.text('BURST', 'Accepted; three watches need no limit.'),
-  apiserver_max_inflight: option.text('NUM', 'Accepted; three watches need no limit.'),
+  apiserver_qps: limit('QPS', /^\+?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?$/i),
+  apiserver_burst: limit('BURST', /^\+?[0-9]+$/),
+  apiserver_max_inflight: limit('NUM', /^\+?[0-9]+$/),
   namespaces: {
     ...option.words('NAMESPACE…', 'Serve only these namespaces; more lines add more.'),
     join: (before: string[], after: string[]) => [...before, ...after],

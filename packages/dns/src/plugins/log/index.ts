@@ -5,8 +5,9 @@ import type { Handler, Reply } from '../../server/handler.ts';
 import type { Plugin } from '../../server/plugin.ts';
 import type { Request } from '../../server/request.ts';
 import type { Observer } from '../../server/site.ts';
+import { classify, typify } from '../../server/typify.ts';
 import { ZoneSet } from '../../server/zoneset.ts';
-import { className, FLAG, OPCODE, RCODE, rcodeName, TYPE, typeName } from '../../wire/index.ts';
+import { className, FLAG, OPCODE, rcodeName, typeName } from '../../wire/index.ts';
 
 const COMMON =
   '{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do} {>bufsize}" {rcode} {>rflags} {rsize} {duration}';
@@ -28,13 +29,6 @@ const schema = {
     join: (before: LogClass[], after: LogClass[]) => [...before, ...after],
   },
 } satisfies OptionSchema;
-
-function classOf(reply: Reply): LogClass {
-  if (reply.rcode === RCODE.NXDOMAIN) return 'denial';
-  if (reply.rcode !== RCODE.NOERROR) return 'error';
-  const denial = reply.answers.length === 0 && reply.authority.some((rr) => rr.type === TYPE.SOA);
-  return denial ? 'denial' : 'success';
-}
 
 const FLAGS: readonly [number, string][] = [
   [FLAG.QR, 'qr'],
@@ -104,7 +98,11 @@ export const log: Plugin = {
       finished(request, reply, size, started) {
         const { query } = request;
         const rule = rules.find(({ zones }) => zones.has(query.key, query.labels));
-        if (rule === undefined || !(rule.classes.has('all') || rule.classes.has(classOf(reply)))) return;
+        if (rule === undefined) return;
+        const type = typify(reply, query.type, (query.flags >> 11) & 15);
+        const kind = classify(type);
+        if (!rule.classes.has('all') && !rule.classes.has(kind)) return;
+        request.metadata?.set('log/type', () => type).set('log/class', () => kind);
         const seconds = (performance.now() - started) / 1000;
         const line = rule.format.replace(/\{(?:>?[a-z]+|\/[^{}]+)\}/g, (field) => {
           const value = field.startsWith('{/')
