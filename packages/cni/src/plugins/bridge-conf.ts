@@ -6,7 +6,7 @@ import { readIpMasq } from './ptp.ts';
 
 const MAX_VLAN = 4094;
 
-export interface VlanRange {
+interface VlanRange {
   readonly id: number;
   readonly last: number;
 }
