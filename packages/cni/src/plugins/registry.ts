@@ -22,9 +22,11 @@ const TABLE: Readonly<Record<string, () => Promise<MakePlugin>>> = {
   dummy: async () => (await import('./dummy.ts')).dummy,
   flannel: async () => (await import('./flannel.ts')).flannel,
   'host-device': async () => (await import('./host-device.ts')).hostDevice,
+  'host-local': async () => (await import('./host-local.ts')).hostLocal,
   ipvlan: async () => (await import('./ipvlan.ts')).ipvlan,
   loopback: async () => (await import('./loopback.ts')).loopback,
   macvlan: async () => (await import('./macvlan.ts')).macvlan,
+  ptp: async () => (await import('./ptp.ts')).ptp,
   sbr: async () => (await import('./sbr.ts')).sbr,
   static: async () => (await import('./static.ts')).staticIpam,
   tap: async () => (await import('./tap.ts')).tap,
@@ -36,7 +38,7 @@ const TABLE: Readonly<Record<string, () => Promise<MakePlugin>>> = {
 export const STANDALONE_PLUGINS: readonly string[] = Object.keys(TABLE);
 
 /** Names that only the agent answers to. */
-const AGENT_PLUGINS: readonly string[] = ['weft', 'portmap', 'host-local', 'weft-networks', 'multus'];
+const AGENT_PLUGINS: readonly string[] = ['weft', 'portmap', 'weft-networks', 'multus'];
 
 /** Every name we answer to. */
 export const PLUGIN_NAMES: readonly string[] = [...new Set([...AGENT_PLUGINS, ...STANDALONE_PLUGINS])];

@@ -209,7 +209,7 @@ function tolerant<T>(read: () => T): T | undefined {
 }
 
 /** Allocations of a network that a runtime's list of valid attachments does not name. */
-export function staleAllocations(
+function staleAllocations(
   ipam: Ipam,
   kind: Allocation['kind'],
   network: string,
@@ -220,7 +220,7 @@ export function staleAllocations(
 }
 
 /** STATUS of a pool: code 50 when the next ADD would fail for want of an address. */
-export function statusOfRanges(ipam: Ipam, request: PluginRequest, config: PluginRequest['config']): void {
+function statusOfRanges(ipam: Ipam, request: PluginRequest, config: PluginRequest['config']): void {
   for (const set of rangeSetsFromConfig(config)) {
     if (!ipam.exhausted(set)) continue;
     const { used, total, range } = ipam.usage(set);

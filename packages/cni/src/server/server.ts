@@ -5,7 +5,6 @@ import { flock, LOCK_EX, LOCK_NB, NetNs } from '@weft/kernel';
 import { type Counter, type Gauge, type Histogram, type Logger, type Metrics, WeftError } from '@weft/plan';
 import { type Allocation, attachmentKey, Ipam } from '../ipam/ipam.ts';
 import { Journal, type JournalStamp } from '../ipam/journal.ts';
-import { HostLocalPlugin } from '../plugins/host-local.ts';
 import { PortmapPlugin, type PortRecord } from '../plugins/portmap.ts';
 import { PluginRegistry, type PluginSource } from '../plugins/registry.ts';
 import { WeftPlugin } from '../plugins/weft.ts';
@@ -120,7 +119,7 @@ export class CniServer {
         ...(source === undefined ? {} : { source }),
         ...(confDir === undefined ? {} : { confDir }),
       });
-      const own = [weft, portmap, new HostLocalPlugin(ipam), ...(this.#options.plugins ?? [])];
+      const own = [weft, portmap, ...(this.#options.plugins ?? [])];
       const byName = new Map<string, Plugin>(own.map((plugin) => [plugin.name, plugin]));
       for (const name of NETWORKS_PLUGINS) byName.set(name, networks);
       const plugins = new PluginRegistry(node, log, byName);
