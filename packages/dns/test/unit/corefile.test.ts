@@ -252,6 +252,11 @@ describe('checkCorefile', () => {
       'error Corefile:3 plugin/kubernetes: Corefile:3 - Error during parsing: apiserver_max_inflight must be >= 0',
     ],
     [
+      kubernetes('labels a>1'),
+      `error Corefile:3 plugin/kubernetes: Corefile:3 - Error during parsing: unable to parse label selector value: 'a>1': "Gt" isn't supported in label selectors`,
+    ],
+    [kubernetes('labels ,'), expect.stringContaining("unable to parse label selector value: ',': ") as string],
+    [
       kubernetes('tls a b'),
       "error Corefile:3 plugin/kubernetes: Corefile:3 - Error during parsing: Wrong argument count or unexpected line ending after 'b'",
     ],

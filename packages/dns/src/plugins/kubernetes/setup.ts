@@ -1,4 +1,5 @@
-import { parsingError } from '../../corefile/error.ts';
+import { parseLabelSelector } from '@weft/kube';
+import { CorefileError, parsingError } from '../../corefile/error.ts';
 import {
   args,
   type Option,
@@ -11,6 +12,28 @@ import { isReverseZone, zonesFromArgument } from '../../corefile/zones.ts';
 import type { Plugin, SetupContext } from '../../server/plugin.ts';
 import { KubernetesHandler } from './handler.ts';
 import { acquireView, type ViewOptions } from './view.ts';
+
+/** A label selector, checked before the API server sees it. */
+function selector(what: string, doc: string): Option<string> {
+  return {
+    syntax: 'EXPRESSION',
+    doc,
+    parse: (line) => {
+      const text = args(line, 1, Number.POSITIVE_INFINITY).join(' ');
+      const refuse = (why: string): never => {
+        throw parsingError(line.name, `unable to parse ${what} selector value: '${text}': ${why}`);
+      };
+      try {
+        const odd = parseLabelSelector(text).find(({ operator }) => operator === 'Gt' || operator === 'Lt');
+        if (odd !== undefined) return refuse(`"${odd.operator}" isn't supported in label selectors`);
+      } catch (error) {
+        if (error instanceof CorefileError) throw error;
+        return refuse((error as Error).message);
+      }
+      return text;
+    },
+  };
+}
 
 /** A limit of requests to the API server: checked, and not needed. */
 function limit(syntax: string, pattern: RegExp): Option<string> {
@@ -41,8 +64,8 @@ const schema = {
     ...option.words('NAMESPACE…', 'Serve only these namespaces; more lines add more.'),
     join: (before: string[], after: string[]) => [...before, ...after],
   },
-  namespace_labels: option.words('EXPRESSION', 'Serve only namespaces with these labels. Not with `namespaces`.'),
-  labels: option.words('EXPRESSION', 'Serve only Services and EndpointSlices with these labels.'),
+  namespace_labels: selector('namespace_label', 'Serve only namespaces with these labels. Not with `namespaces`.'),
+  labels: selector('label', 'Serve only Services and EndpointSlices with these labels.'),
   pods: option.choice(
     ['disabled', 'insecure', 'verified'],
     'Names `1-2-3-4.NAMESPACE.pod.ZONE`: none, any address, or only addresses that a pod of the namespace has.',
@@ -197,8 +220,8 @@ function toViewOptions(options: Options, podLabels: boolean): ViewOptions {
         : { kubeconfig: { path, ...(kubeContext === undefined ? {} : { context: kubeContext }) } }),
     },
     namespaces: options.namespaces,
-    namespaceSelector: options.namespace_labels?.join(' '),
-    labelSelector: options.labels?.join(' '),
+    namespaceSelector: options.namespace_labels,
+    labelSelector: options.labels,
     endpoints: options.noendpoints !== true,
     pods: options.pods === 'verified',
     podLabels: podLabels && options.pods === 'verified',
