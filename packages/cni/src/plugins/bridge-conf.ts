@@ -2,7 +2,7 @@ import { booleanField, objectsField, stringField } from '../spec/json.ts';
 import type { PluginRequest } from '../spec/types.ts';
 import { intField, invalid, mtuField, wantedMac } from './common/conf.ts';
 import { ipamConfig } from './common/ipam.ts';
-import { readIpMasq } from './ptp.ts';
+import { readIpMasq } from './common/masquerade.ts';
 
 const MAX_VLAN = 4094;
 

@@ -6,7 +6,7 @@ import { readDns } from '../spec/result.ts';
 import type { CniIp, CniResult, CniRoute, Plugin, PluginRequest } from '../spec/types.ts';
 import { type BridgeConf, readBridgeConf } from './bridge-conf.ts';
 import { familyOf, invalid } from './common/conf.ts';
-import { checkInterface, configureInterface, differs } from './common/interface.ts';
+import { broadcastOf, checkInterface, configureInterface, differs } from './common/interface.ts';
 import { ipamOf, withAddresses } from './common/ipam.ts';
 import { attachmentComment, staleComment } from './common/comment.ts';
 import { Masquerade } from './common/masquerade.ts';
@@ -119,6 +119,9 @@ class BridgePlugin implements Plugin {
       try {
         await rtnl.links.add({ name: conf.bridge, kind: 'bridge', up: true, ...mtu, ...bridge });
       } catch (error) {
+        if (filtering && isKernelError(error, 'EOPNOTSUPP')) {
+          throw invalid('vlan: this kernel cannot tell VLANs of a bridge', 'CONFIG_BRIDGE_VLAN_FILTERING is not set');
+        }
         if (!isKernelError(error, 'EEXIST')) throw error;
       }
       link = await rtnl.links.get(conf.bridge);
@@ -210,7 +213,13 @@ class BridgePlugin implements Plugin {
       if (!force) throw invalid(`"${link.name}" already has an IP address different from ${wanted}`);
       await rtnl.addresses.del({ index: link.index, address }, { missingOk: true });
     }
-    await rtnl.addresses.replace({ index: link.index, address: wanted, noDad: true });
+    const broadcast = broadcastOf(wanted);
+    await rtnl.addresses.replace({
+      index: link.index,
+      address: wanted,
+      noDad: true,
+      ...(broadcast === undefined ? {} : { broadcast }),
+    });
   }
 
   #result(
