@@ -214,7 +214,9 @@ static void run_alone(void) {
   char *argv[16];
   size_t argc = 0;
   int fd;
-  if (alone == NULL || strncmp(plugin, "weft", 4) == 0 || strcmp(plugin, "multus") == 0 || beside_executable(".standalone", words, sizeof words) <= 0) return;
+  /* What these keep is the agent's. */
+  if (alone == NULL || strncmp(plugin, "weft", 4) == 0 || strcmp(plugin, "multus") == 0 || strcmp(plugin, "portmap") == 0) return;
+  if (beside_executable(".standalone", words, sizeof words) <= 0) return;
   for (char *word = strtok(words, "\r\n"); word != NULL && argc < 14; word = strtok(NULL, "\r\n")) argv[argc++] = word;
   if (argc == 0 || access(argv[0], X_OK) != 0) return;
   argv[argc++] = (char *)plugin;
@@ -223,6 +225,23 @@ static void run_alone(void) {
   if (fd < 0) return;
   write_all(fd, alone->bytes == NULL ? "" : alone->bytes, alone->length);
   if (lseek(fd, 0, SEEK_SET) == 0 && dup2(fd, 0) == 0) execv(argv[0], argv);
+}
+
+/* `dhcp daemon`, as which the units of the reference plugins start their daemon: another program of ours is it. */
+static int run_daemon(int count, char **args) {
+  static char words[4096];
+  char *argv[64];
+  int argc = 0;
+  if (beside_executable(".standalone", words, sizeof words) > 0)
+    for (char *word = strtok(words, "\r\n"); word != NULL && argc < 14; word = strtok(NULL, "\r\n")) argv[argc++] = word;
+  if (argc > 0) {
+    argv[argc++] = "dhcp";
+    for (int i = 1; i < count && argc < 63; i++) argv[argc++] = args[i];
+    argv[argc] = NULL;
+    execv(argv[0], argv);
+  }
+  fprintf(stderr, "dhcp daemon: no program to start; use weft dhcp daemon, or install the plugins with weft cni install\n");
+  return 1;
 }
 
 static int64_t now_ms(void) {
@@ -361,6 +380,9 @@ int main(int argc, char **argv) {
   const char *name = argc > 0 ? strrchr(argv[0], '/') : NULL;
   name = name != NULL ? name + 1 : argc > 0 ? argv[0] : "weft";
   if (argc > 1 && strcmp(argv[1], "--" MARK) == 0) return 0;
+  if (getenv("CNI_COMMAND") == NULL && argc > 1 && strcmp(name, "dhcp") == 0 && strcmp(argv[1], "daemon") == 0) {
+    return run_daemon(argc, argv);
+  }
   if (getenv("CNI_COMMAND") != NULL) {
     command = getenv("CNI_COMMAND");
     read_input(&in);

@@ -47,4 +47,5 @@ export type {
 } from './spec/types.ts';
 export { SUPPORTED_VERSIONS } from './spec/versions.ts';
 export { DhcpDaemon, type DhcpDaemonOptions } from './dhcp/daemon.ts';
+export { runDhcpDaemon } from './dhcp/run.ts';
 export { PLUGIN_NAMES } from './plugins/registry.ts';

@@ -5,7 +5,7 @@
 export function fallbackScript(nodePath: string): string {
   return `#!${nodePath}
 // ${SHIM_MARK} (script)
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { readFileSync, readlinkSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { basename, dirname, resolve } from 'node:path';
@@ -36,12 +36,28 @@ function besideExecutable(suffix) {
 }
 let alone;
 function runsAlone() {
-  const words = alone === undefined || /^(weft|multus)/.test(basename(self)) ? undefined : besideExecutable('.standalone');
+  const words = alone === undefined || /^(weft|multus|portmap)/.test(basename(self)) ? undefined : besideExecutable('.standalone');
   if (words === undefined) return false;
   const [node, ...args] = words.split(/[\\r\\n]+/);
   const done = spawnSync(node, [...args, basename(self)], { input: alone, stdio: ['pipe', 'inherit', 'inherit'] });
   if (done.error !== undefined) return false;
   process.exitCode = done.status ?? 1;
+  return true;
+}
+function runsDaemon() {
+  if (command !== undefined || basename(self) !== 'dhcp' || process.argv[2] !== 'daemon') return false;
+  const [node, ...args] = (besideExecutable('.standalone') ?? '').split(/[\\r\\n]+/);
+  if (node === '') {
+    console.error('dhcp daemon: no program to start; use weft dhcp daemon, or install the plugins with weft cni install');
+    process.exitCode = 1;
+    return true;
+  }
+  const child = spawn(node, [...args, 'dhcp', ...process.argv.slice(2)], { stdio: 'inherit' });
+  for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => child.kill(signal));
+  child.on('exit', (status) => {
+    process.exitCode = status ?? 1;
+    process.removeAllListeners('SIGTERM').removeAllListeners('SIGINT');
+  });
   return true;
 }
 function parse(input) {
@@ -127,7 +143,7 @@ function call(path, request, deferrable) {
     });
   });
 }
-main();
+if (!runsDaemon()) main();
 `;
 }
 

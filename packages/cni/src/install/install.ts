@@ -85,7 +85,7 @@ export async function installPlugins(options: InstallOptions): Promise<Installed
 /** A two-line script: it hands its own name on, which Node would otherwise lose. */
 function launcher(nodePath: string, script: string): string {
   const quote = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
-  return `#!/bin/sh\n# ${SHIM_MARK} (launcher)\nWEFT_SHIM_NAME="$0" exec ${quote(nodePath)} ${quote(script)}\n`;
+  return `#!/bin/sh\n# ${SHIM_MARK} (launcher)\nWEFT_SHIM_NAME="$0" exec ${quote(nodePath)} ${quote(script)} "$@"\n`;
 }
 
 async function place(

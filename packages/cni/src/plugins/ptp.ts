@@ -1,11 +1,11 @@
 import { formatPrefix, parseInterfaceAddress, prefixOf } from '@weft/net';
-import { booleanField, type JsonObject, objectField, stringField } from '../spec/json.ts';
+import { objectField } from '../spec/json.ts';
 import { readDns } from '../spec/result.ts';
 import type { CniDns, CniIp, CniResult, Plugin, PluginRequest } from '../spec/types.ts';
 import { familyOf, invalid, mtuField } from './common/conf.ts';
 import { checkInterface, configureInterface, differs, enableIpv6 } from './common/interface.ts';
 import { type IpamDelegate, ipamOf, withAddresses } from './common/ipam.ts';
-import { Masquerade } from './common/masquerade.ts';
+import { Masquerade, readIpMasq } from './common/masquerade.ts';
 import { inSandbox, type Sandbox } from './common/sandbox.ts';
 import { addPair, deletePair, hostVethName } from './common/veth.ts';
 import type { MakePlugin, PluginContext } from './registry.ts';
@@ -14,15 +14,6 @@ interface PtpConfig {
   readonly mtu: number | undefined;
   readonly ipMasq: boolean;
   readonly dns: CniDns | undefined;
-}
-
-/** Whether packets that leave the network get the node's address (`ipMasq`, and `ipMasqBackend` if it is one of ours). */
-export function readIpMasq(config: JsonObject): boolean {
-  const backend = stringField(config, 'ipMasqBackend') ?? '';
-  if (backend !== '' && backend !== 'nftables') {
-    throw invalid(`ipMasqBackend: "${backend}" is not served`, 'use "nftables", or leave it out');
-  }
-  return booleanField(config, 'ipMasq') ?? false;
 }
 
 function read(request: PluginRequest): PtpConfig {

@@ -18,6 +18,7 @@ export type MakePlugin = (context: PluginContext) => Plugin;
  */
 const TABLE: Readonly<Record<string, () => Promise<MakePlugin>>> = {
   bandwidth: async () => (await import('./bandwidth.ts')).bandwidth,
+  bridge: async () => (await import('./bridge.ts')).bridge,
   dhcp: async () => (await import('./dhcp.ts')).dhcp,
   dummy: async () => (await import('./dummy.ts')).dummy,
   flannel: async () => (await import('./flannel.ts')).flannel,

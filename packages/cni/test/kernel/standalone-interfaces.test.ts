@@ -1,5 +1,10 @@
 // The text that plugins without an agent print, against that of the reference plugins, in every version they have.
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { installPlugins } from '../../src/index.ts';
 import { hasReference, LonelyNode } from './alone.ts';
 import { ipj, sh } from './bed.ts';
 
@@ -100,5 +105,33 @@ describe.skipIf(!hasReference)('without an agent', () => {
       const said = await node.call(node.ours, 'ADD', { cniVersion: '9.9.9', name: 'n', type }, pod);
       expect([type, said.status, said.json?.['code']]).toEqual([type, 1, 1]);
     }
+  });
+});
+
+describe('dhcp daemon, as which units start the reference plugin', () => {
+  it.each(['native', 'script'])('runs by the %s executable, and serves the plugin', async (kind) => {
+    const bin = join(node.dir, `daemon-${kind}`);
+    mkdirSync(bin);
+    const words = readFileSync(join(node.dir, 'shim/weft.standalone'), 'utf8').trim().split('\n');
+    const sourceDir = kind === 'script' ? { sourceDir: '' } : { cacheDir: join(tmpdir(), 'weft-cni-shim-cache') };
+    const installed = await installPlugins({ binDir: bin, standalone: words, ...sourceDir });
+    expect(installed.kind).toBe(kind === 'script' ? 'node' : 'native');
+    const socket = join(bin, 'dhcp.sock');
+    const env = { PATH: process.env['PATH'] ?? '', NODE_PATH: join(import.meta.dirname, '../../../../node_modules') };
+    const daemon = spawn(join(bin, 'dhcp'), ['daemon', '-socketpath', socket, '-pidfile', join(bin, 'pid')], { env });
+    let said = '';
+    daemon.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
+    const ended = new Promise<number | null>((resolve) => daemon.on('exit', resolve));
+    await new Promise<void>((resolve) => {
+      daemon.stderr.on('data', () => said.includes('ready') && resolve());
+      daemon.on('exit', () => resolve());
+    });
+    expect(said).toContain('DHCP daemon is ready');
+    const config = { cniVersion: '1.1.0', name: 'n', type: 'dhcp', ipam: { type: 'dhcp', daemonSocketPath: socket } };
+    const status = await node.call(node.ours, 'STATUS', config);
+    expect([status.status, status.out]).toEqual([0, '']);
+    daemon.kill('SIGTERM');
+    expect(await ended).toBe(0);
+    expect(existsSync(socket)).toBe(false);
   });
 });

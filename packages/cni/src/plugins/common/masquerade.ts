@@ -11,7 +11,18 @@ import {
   type SetSpec,
   values,
 } from '@weft/kernel';
+import { booleanField, type JsonObject, stringField } from '../../spec/json.ts';
 import type { Attachment } from '../../spec/types.ts';
+import { invalid } from './conf.ts';
+
+/** Whether packets that leave the network get the node's address (`ipMasq`, and `ipMasqBackend` if it is one of ours). */
+export function readIpMasq(config: JsonObject): boolean {
+  const backend = stringField(config, 'ipMasqBackend') ?? '';
+  if (backend !== '' && backend !== 'nftables') {
+    throw invalid(`ipMasqBackend: "${backend}" is not served`, 'use "nftables", or leave it out');
+  }
+  return booleanField(config, 'ipMasq') ?? false;
+}
 
 const TABLE = { family: 'inet', name: 'weft-masquerade' } as const;
 const in_ = { family: TABLE.family, table: TABLE.name } as const;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseDhcpFlags, parseTime } from '../src/dhcp-flags.ts';
+import { parseDhcpFlags, parseTime } from '../../src/dhcp/flags.ts';
 
 describe('flags of the DHCP daemon', () => {
   it('are written as Go reads them', () => {

@@ -11,7 +11,7 @@ export interface DhcpFlags {
   readonly broadcast?: boolean;
 }
 
-export const DHCP_HELP = `Usage: weft dhcp daemon [flags]
+export const DHCP_HELP = `Usage: weft dhcp daemon [flags], or as the plugin's executable: dhcp daemon [flags]
 
 Keeps the leases of the CNI plugin "dhcp", with the flags of the reference plugin's daemon:
   -socketpath PATH    socket that the plugin calls (default /run/cni/dhcp.sock)
