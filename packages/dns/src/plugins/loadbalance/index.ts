@@ -95,8 +95,8 @@ function shuffled(prefer: readonly Prefix[]): Adjust {
     return {
       ...reply,
       answers: order(answers, query),
-      authority: order(authority, query),
-      additional: order(additional, query),
+      authority: authority.length < 2 ? authority : order(authority, query),
+      additional: additional.length < 2 ? additional : order(additional, query),
     };
   };
 }
@@ -157,9 +157,23 @@ function sorted(records: readonly Rr[]): Sorted {
   return out;
 }
 
+function onlyAddresses(records: readonly Rr[]): boolean {
+  for (let i = 0; i < records.length; i++) {
+    const { type } = records[i] as Rr;
+    if (type !== TYPE.A && type !== TYPE.AAAA) return false;
+  }
+  return true;
+}
+
 /** Aliases first, then everything that has no order to change, then the addresses and mail exchangers shuffled. */
 function ordered(records: readonly Rr[], prefer: readonly Prefix[]): readonly Rr[] {
   if (records.length < 2) return records;
+  // Most answers have nothing but addresses of one kind.
+  if (prefer.length === 0 && onlyAddresses(records)) {
+    const out = records.slice();
+    shuffle(out);
+    return out;
+  }
   const { aliases, rest, addresses, mail } = sorted(records);
   shuffle(addresses);
   shuffle(mail);
