@@ -72,12 +72,9 @@ describe('the manifests of the articles', () => {
   it('run where they are workloads', async () => {
     await readyPods(cluster, 'app=web', 3);
     await readyPods(cluster, 'app=network-test', 3);
-    await cluster.kubectl(
-      ['wait', '--for=condition=Ready', 'pod/static-ip-pod', 'pod/high-performance-pod', '--timeout=60s'],
-      {
-        timeoutMs: 65_000,
-      },
-    );
+    await cluster.kubectl(['wait', '--for=condition=Ready', 'pod/static-ip-pod', '--timeout=60s'], {
+      timeoutMs: 65_000,
+    });
     // The Service of the article sends to port 8080, where nginx does not listen: the endpoints are there all the same.
     await until(
       'three endpoints',
@@ -86,6 +83,37 @@ describe('the manifests of the articles', () => {
           ' ',
         ).length === 3,
     );
+  });
+
+  it('wait for a network that they name and that is not there, and have it when it is', async () => {
+    await until('an event that names the network', async () =>
+      (await cluster.kubectl(['describe', 'pod', 'high-performance-pod'])).stdout.includes(
+        'cannot find a network-attachment-definition (cilium-net) in namespace (default)',
+      ),
+    );
+    const config = {
+      cniVersion: '1.0.0',
+      type: 'bridge',
+      bridge: 'fast0',
+      ipam: { type: 'host-local', subnet: '10.123.0.0/24' },
+    };
+    const network = {
+      apiVersion: 'k8s.cni.cncf.io/v1',
+      kind: 'NetworkAttachmentDefinition',
+      metadata: { name: 'cilium-net' },
+      spec: { config: JSON.stringify(config) },
+    };
+    await cluster.kubectl(['apply', '-f', '-'], { input: JSON.stringify(network) });
+    await cluster.kubectl(['wait', '--for=condition=Ready', 'pod/high-performance-pod', '--timeout=60s'], {
+      timeoutMs: 65_000,
+    });
+    const { metadata } = await cluster.json<{
+      readonly metadata: { readonly annotations: Readonly<Record<string, string>> };
+    }>(['get', 'pod', 'high-performance-pod']);
+    expect(JSON.parse(metadata.annotations['k8s.v1.cni.cncf.io/network-status'] ?? '')).toMatchObject([
+      { default: true },
+      { name: 'default/cilium-net', interface: 'net1', ips: [expect.stringMatching(/^10\.123\.0\./)] },
+    ]);
   });
 
   it('say so where nothing enforces them yet', async () => {

@@ -169,9 +169,11 @@ function followFile(
     current = next;
     log.info(`Using ${proxy.dataPlane.name} Proxier`);
   };
-  watchFile(file, { interval: LOOK_MS, persistent: false }, () => {
-    look().catch((error: unknown) => log.error('the changed configuration file is not used', { file, error }));
-  });
+  const check = (): void =>
+    void look().catch((error: unknown) => log.error('the changed configuration file is not used', { file, error }));
+  watchFile(file, { interval: LOOK_MS, persistent: false }, check);
+  // It may have changed since it was read for the start, which waits for the API.
+  check();
   signal.addEventListener('abort', () => unwatchFile(file), { once: true });
 }
 
