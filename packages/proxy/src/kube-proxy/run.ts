@@ -8,6 +8,7 @@ import { IptablesDataPlane } from '../iptables/dataplane.ts';
 import { NftablesDataPlane } from '../nftables/dataplane.ts';
 import type { IpvsSettings } from '../ipvs/compile.ts';
 import { IpvsDataPlane } from '../ipvs/dataplane.ts';
+import { UserspaceDataPlane, type UserspaceSettings } from '../userspace/dataplane.ts';
 import { familyConfigs, type Mode, MODES, type TableOptions } from '../options.ts';
 import { proxyInformers, ServiceProxy } from '../proxy.ts';
 import type { KubeProxyConfiguration } from './configuration.ts';
@@ -79,7 +80,7 @@ export async function runKubeProxy(options: KubeProxyOptions): Promise<RunningKu
     log,
     metrics,
     // A restore of iptables holds the lock that all share; a change of a map does not.
-    ...(mode === 'nftables' ? {} : { minSyncMs: config[mode].minSyncPeriod }),
+    ...(mode === 'nftables' ? {} : { minSyncMs: config[mode === 'userspace' ? 'iptables' : mode].minSyncPeriod }),
     ...(ns === undefined ? {} : { ns }),
     event: (service, type, reason, message) => {
       const [namespace = '', name = ''] = service.split('/');
@@ -119,6 +120,7 @@ export async function cleanupKubeProxy(log: Logger, ns?: NetNs): Promise<void> {
   await new NftablesDataPlane(shared).cleanup();
   await new IptablesDataPlane(shared).cleanup();
   await new IpvsDataPlane(shared).cleanup();
+  await new UserspaceDataPlane(shared).cleanup();
 }
 
 function setOomScore(score: number, log: Logger): void {
@@ -142,8 +144,8 @@ interface Surroundings {
 }
 
 async function tableOptions(config: KubeProxyConfiguration, mode: Mode, at: Surroundings): Promise<TableOptions> {
-  // ipvs mode takes its masquerading from the iptables part, as kube-proxy's does.
-  const plane = config[mode === 'ipvs' ? 'iptables' : mode];
+  // Modes that have no part of their own for it take their masquerading from the iptables part, as kube-proxy's do.
+  const plane = config[mode === 'nftables' ? 'nftables' : 'iptables'];
   const { detectLocalMode, detectLocal } = config;
   const shared = {
     families: families(),
@@ -152,6 +154,7 @@ async function tableOptions(config: KubeProxyConfiguration, mode: Mode, at: Surr
     masqueradeBit: plane.masqueradeBit,
     localhostNodePorts: config.iptables.localhostNodePorts,
     ...(mode === 'ipvs' ? { ipvs: ipvsSettings(config.ipvs) } : {}),
+    ...(mode === 'userspace' ? { userspace: userspaceSettings(config) } : {}),
     ...(config.nodePortAddresses.length === 0 ? {} : { nodePortAddresses: config.nodePortAddresses }),
   };
   switch (detectLocalMode) {
@@ -190,6 +193,10 @@ function ipvsSettings(ipvs: KubeProxyConfiguration['ipvs']): IpvsSettings {
     tcpFinTimeout: Math.round(ipvs.tcpFinTimeout / 1000),
     udpTimeout: Math.round(ipvs.udpTimeout / 1000),
   };
+}
+
+function userspaceSettings({ portRange, conntrack }: KubeProxyConfiguration): UserspaceSettings {
+  return { portRange, ...(conntrack.udpTimeout > 0 ? { udpIdleMs: conntrack.udpTimeout } : {}) };
 }
 
 /** Blocks of Services, from the API; none where it has no such objects or does not show them. */

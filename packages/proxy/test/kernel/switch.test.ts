@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { connectTcp } from '@weft/kernel';
 import type { DataPlane } from '../../src/dataplane.ts';
 import { IptablesDataPlane } from '../../src/iptables/dataplane.ts';
+import { UserspaceDataPlane } from '../../src/userspace/dataplane.ts';
 import { NftablesDataPlane } from '../../src/nftables/dataplane.ts';
 import { familyConfigs, type Mode, type TableOptions } from '../../src/options.ts';
 import { ServiceProxy } from '../../src/proxy.ts';
@@ -21,10 +22,13 @@ describe('changing the data plane', () => {
     await stage?.close();
   });
 
-  const plane = (mode: Mode, options: TableOptions = OPTIONS): DataPlane =>
-    mode === 'nftables'
-      ? new NftablesDataPlane({ ns: stage.node.ns, tables: familyConfigs(options, mode) })
-      : new IptablesDataPlane({ ns: stage.node.ns, variant: 'legacy', tables: familyConfigs(options, mode) });
+  const plane = (mode: Mode, options: TableOptions = OPTIONS): DataPlane => {
+    const shared = { ns: stage.node.ns, tables: familyConfigs(options, mode) };
+    if (mode === 'nftables') return new NftablesDataPlane(shared);
+    return mode === 'userspace'
+      ? new UserspaceDataPlane({ ...shared, variant: 'legacy' })
+      : new IptablesDataPlane({ ...shared, variant: 'legacy' });
+  };
 
   beforeEach(async () => {
     bench = await Bench.start(stage, () => plane('nftables'));
@@ -32,48 +36,106 @@ describe('changing the data plane', () => {
       await bench.close();
       await plane('nftables').cleanup();
       await plane('iptables').cleanup();
+      await plane('userspace').cleanup();
     };
   });
 
   const traces = (): Partial<Record<Mode, boolean>> => ({
     nftables: stage.onNode('nft', 'list', 'tables').includes('weft-services'),
-    iptables: /KUBE-/.test(stage.onNode('iptables-legacy-save')),
+    iptables: /KUBE-SERVICES/.test(stage.onNode('iptables-legacy-save')),
+    userspace: /KUBE-PORTALS|KUBE-NODEPORT-/.test(stage.onNode('iptables-legacy-save')),
   });
 
-  it('back and forth under load fails no connection, breaks none that is open, and leaves no trace of the other', async () => {
-    const { name, ip, nodePort, externalIP } = bench.fresh();
-    const { ep1, ep2, rep1 } = bench.at;
-    await bench.service(name, {
-      type: 'NodePort',
-      clusterIP: ip,
-      externalIPs: [externalIP],
-      ports: [{ name: 'http', port: 80, nodePort }],
-    });
-    await bench.endpoints(name, [ep1, ep2, rep1]);
-    await stage.pod1.open('long', { dst: ip, port: 80 });
-    await stage.pod1.hammer('cluster', { dst: ip, port: 80 });
-    await stage.outside.hammer('node', { dst: '192.168.0.1', port: nodePort });
-    await stage.remote.hammer('external', { dst: externalIP, port: 80, src: stage.remotePods[0] });
-    for (let i = 0; i < 4; i++) {
-      for (const mode of ['iptables', 'nftables'] as const) {
-        await bench.proxy.switchTo(plane(mode));
-        expect(bench.proxy.dataPlane.name).toBe(mode);
-        expect(traces()).toEqual({ nftables: mode === 'nftables', iptables: mode === 'iptables' });
-        expect(await bench.proxy.audit()).toBe(0);
-        await bench.endpoints(name, [[ep1], [ep2, rep1], [ep1, ep2, rep1]][i % 3] ?? []);
+  it.each([
+    ['iptables', 'nftables'],
+    ['userspace', 'nftables'],
+    ['userspace', 'iptables'],
+  ] as const)(
+    'to %s and to %s under load fails no connection, breaks none that is open, and leaves no trace of the other',
+    async (...modes) => {
+      const { name, ip, nodePort, externalIP } = bench.fresh();
+      const { ep1, ep2, rep1 } = bench.at;
+      await bench.service(name, {
+        type: 'NodePort',
+        clusterIP: ip,
+        externalIPs: [externalIP],
+        ports: [{ name: 'http', port: 80, nodePort }],
+      });
+      await bench.endpoints(name, [ep1, ep2, rep1]);
+      await stage.pod1.open('long', { dst: ip, port: 80 });
+      await stage.pod1.hammer('cluster', { dst: ip, port: 80 });
+      await stage.outside.hammer('node', { dst: '192.168.0.1', port: nodePort });
+      await stage.remote.hammer('external', { dst: externalIP, port: 80, src: stage.remotePods[0] });
+      for (let i = 0; i < 4; i++) {
+        for (const mode of modes) {
+          await bench.proxy.switchTo(plane(mode));
+          await stage.pod2.open(`${i} ${mode}`, { dst: ip, port: 80 });
+          expect(bench.proxy.dataPlane.name).toBe(mode);
+          expect(traces()).toEqual({
+            nftables: mode === 'nftables',
+            iptables: mode === 'iptables',
+            userspace: mode === 'userspace',
+          });
+          expect(await bench.proxy.audit()).toBe(0);
+          await bench.endpoints(name, [[ep1], [ep2, rep1], [ep1, ep2, rep1]][i % 3] ?? []);
+        }
       }
-    }
-    expect(await stage.pod1.talk('long')).toBe('?');
-    for (const [host, load] of [
-      [stage.pod1, 'cluster'],
-      [stage.outside, 'node'],
-      [stage.remote, 'external'],
-    ] as const) {
-      const answers = await host.stopHammer(load);
-      for (const answer of Object.keys(answers))
-        expect(answer, `${load} ${JSON.stringify(answers)}`).toMatch(/^(ep1|ep2|remote) /);
-      expect(Object.values(answers).reduce((sum, n) => sum + n, 0)).toBeGreaterThan(20);
-    }
+      expect(await stage.pod1.talk('long')).toBe('?');
+      // Connections that the process carries itself go on too, whichever plane has come since.
+      for (let i = 0; i < 4; i++) for (const mode of modes) expect(await stage.pod2.talk(`${i} ${mode}`)).toBe('?');
+      for (const [host, load] of [
+        [stage.pod1, 'cluster'],
+        [stage.outside, 'node'],
+        [stage.remote, 'external'],
+      ] as const) {
+        const answers = await host.stopHammer(load);
+        for (const answer of Object.keys(answers))
+          expect(answer, `${load} ${JSON.stringify(answers)}`).toMatch(/^(ep1|ep2|remote) /);
+        expect(Object.values(answers).reduce((sum, n) => sum + n, 0)).toBeGreaterThan(20);
+      }
+    },
+  );
+
+  it('leads UDP flows that the process carried to the endpoints again', async () => {
+    const { name, ip } = bench.fresh();
+    await bench.proxy.switchTo(plane('userspace'));
+    await bench.service(name, { clusterIP: ip, ports: [{ name: 'dns', port: 53, protocol: 'UDP' }] });
+    await bench.endpoints(name, [bench.at.ep1], [{ name: 'dns', port: 5353, protocol: 'UDP' }]);
+    await stage.pod1.open('flow', { dst: ip, port: 53, proto: 'udp' });
+    expect(await stage.pod1.talk('flow')).toBe('ep1 10.244.0.1');
+    await bench.proxy.switchTo(plane('nftables'));
+    expect(await stage.pod1.talk('flow')).toBe(`ep1 ${stage.pod1.address}`);
+  });
+
+  it('says of each Service what the data plane cannot serve', async () => {
+    const events: string[] = [];
+    const { name, ip } = bench.fresh();
+    await bench.service(name, {
+      clusterIP: ip,
+      ports: [
+        { name: 'http', port: 80 },
+        { name: 'sig', port: 90, protocol: 'SCTP' },
+      ],
+    });
+    await bench.endpoints(name, [bench.at.ep1]);
+    const proxy = new ServiceProxy({
+      ...OPTIONS,
+      nodeName: 'node',
+      sources: bench.cluster,
+      dataPlane: bench.proxy.dataPlane,
+      ns: stage.node.ns,
+      event: (service, type, reason, message) => events.push(`${service} ${type} ${reason}: ${message}`),
+    });
+    await bench.proxy.stop();
+    await proxy.start(new AbortController().signal);
+    await proxy.synced;
+    expect(events).toEqual([]);
+    await proxy.switchTo(plane('userspace'));
+    const said = `default/${name} Warning UnsupportedProtocol: port default/${name}:sig: the userspace data plane of node node cannot serve SCTP`;
+    expect(events).toEqual([said]);
+    expect(byName(await stage.pod1.ask({ dst: ip, port: 80 }))).toEqual({ ep1: 1 });
+    await proxy.switchTo(plane('nftables'));
+    await proxy.stop();
   });
 
   it('to one that cannot work leaves the old one as it was', async () => {
@@ -84,7 +146,7 @@ describe('changing the data plane', () => {
     broken.complete = () => Promise.reject(new Error('no such kernel'));
     await expect(bench.proxy.switchTo(broken)).rejects.toThrow('no such kernel');
     expect(bench.proxy.dataPlane.name).toBe('nftables');
-    expect(traces()).toEqual({ nftables: true, iptables: false });
+    expect(traces()).toEqual({ nftables: true, iptables: false, userspace: false });
     await bench.endpoints(name, [bench.at.ep2]);
     expect(byName(await stage.pod1.ask({ dst: ip, port: 80, count: 3 }))).toEqual({ ep2: 3 });
   });
