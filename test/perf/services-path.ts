@@ -100,7 +100,8 @@ class Line {
   async connect(address: string, port: number): Promise<number[]> {
     this.#client?.stdin?.write(`${address} ${port} ${BLOCK}\n`);
     const answer = await this.#answers?.next();
-    return (answer?.value as string).split(' ').map((ns) => Number(ns) / 1000);
+    if (answer?.done !== false) throw new Error('the client has ended');
+    return answer.value.split(' ').map((ns) => Number(ns) / 1000);
   }
 
   /** Gbit/s of one stream. */
