@@ -26,6 +26,7 @@ const BOTH_KERNELS = [
   'packages/kernel/test/kernel/rtnl.test.ts',
   'packages/fabric/test/kernel/compliance.test.ts',
   'packages/fabric/test/kernel/announce.test.ts',
+  'packages/proxy/test/kernel/ebpf-sockets.test.ts',
 ];
 
 const args = ['run', '--project', 'guest', '--project', 'kernel', 'test/vm/', ...BOTH_KERNELS];
