@@ -215,7 +215,7 @@ static void run_alone(void) {
   size_t argc = 0;
   int fd;
   /* What these keep is the agent's. */
-  if (alone == NULL || strncmp(plugin, "weft", 4) == 0 || strcmp(plugin, "multus") == 0 || strcmp(plugin, "portmap") == 0) return;
+  if (alone == NULL || strncmp(plugin, "weft", 4) == 0 || strcmp(plugin, "multus") == 0) return;
   if (beside_executable(".standalone", words, sizeof words) <= 0) return;
   for (char *word = strtok(words, "\r\n"); word != NULL && argc < 14; word = strtok(NULL, "\r\n")) argv[argc++] = word;
   if (argc == 0 || access(argv[0], X_OK) != 0) return;

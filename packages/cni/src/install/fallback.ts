@@ -36,7 +36,7 @@ function besideExecutable(suffix) {
 }
 let alone;
 function runsAlone() {
-  const words = alone === undefined || /^(weft|multus|portmap)/.test(basename(self)) ? undefined : besideExecutable('.standalone');
+  const words = alone === undefined || /^(weft|multus)/.test(basename(self)) ? undefined : besideExecutable('.standalone');
   if (words === undefined) return false;
   const [node, ...args] = words.split(/[\\r\\n]+/);
   const done = spawnSync(node, [...args, basename(self)], { input: alone, stdio: ['pipe', 'inherit', 'inherit'] });

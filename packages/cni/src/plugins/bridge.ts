@@ -9,7 +9,7 @@ import { familyOf, invalid } from './common/conf.ts';
 import { broadcastOf, checkInterface, configureInterface, differs } from './common/interface.ts';
 import { ipamOf, withAddresses } from './common/ipam.ts';
 import { attachmentComment, staleComment } from './common/comment.ts';
-import { Masquerade } from './common/masquerade.ts';
+import { type Masquerading, masqueradingOf } from './common/masquerade.ts';
 import { inSandbox, type Sandbox } from './common/sandbox.ts';
 import { SpoofCheck } from './common/spoof-check.ts';
 import { addPair, deletePair, hostVethName, type Pair } from './common/veth.ts';
@@ -22,11 +22,13 @@ const DEFAULT_VLAN = 1;
 class BridgePlugin implements Plugin {
   readonly name = 'bridge';
   readonly #context: PluginContext;
-  readonly #masquerade: Masquerade;
 
   constructor(context: PluginContext) {
     this.#context = context;
-    this.#masquerade = new Masquerade(context.node.ns);
+  }
+
+  #masquerading({ config }: PluginRequest): Masquerading {
+    return masqueradingOf(this.#context.node, config);
   }
 
   async add(request: PluginRequest): Promise<CniResult> {
@@ -61,7 +63,8 @@ class BridgePlugin implements Plugin {
     await (await ipamOf(this.#context, request))?.del();
     await deletePair(node, request);
     // Read one by one: what is wrong with the rest must not keep a pod from going.
-    if (booleanField(request.config, 'ipMasq') === true) await this.#masquerade.remove(request.network, request);
+    if (booleanField(request.config, 'ipMasq') === true)
+      await this.#masquerading(request).remove(request.network, request);
     if (booleanField(request.config, 'macspoofchk') === true) {
       const own = attachmentComment(request.network, request);
       await SpoofCheck.use(node, (check) => check.remove((comment) => comment === own));
@@ -91,7 +94,7 @@ class BridgePlugin implements Plugin {
       await inSandbox(node, request.netns, (sandbox) => checkInterface(sandbox, request.ifname, prev));
     }
     const addresses = (prev.ips ?? []).map((ip) => ip.address);
-    if (conf.ipMasq && !(await this.#masquerade.has(request.network, request, addresses))) {
+    if (conf.ipMasq && !(await this.#masquerading(request).has(request.network, request, addresses))) {
       throw differs(`${addresses.join(', ')}: not masqueraded`);
     }
   }
@@ -105,7 +108,7 @@ class BridgePlugin implements Plugin {
     await (await ipamOf(this.#context, request))?.gc();
     const stale = staleComment(request);
     if (stale === undefined || request.validAttachments === undefined) return;
-    await this.#masquerade.keepOnly(request.network, request.validAttachments);
+    await this.#masquerading(request).keepOnly(request.network, request.validAttachments);
     await SpoofCheck.use(this.#context.node, (check) => check.remove(stale));
   }
 
@@ -180,7 +183,7 @@ class BridgePlugin implements Plugin {
     }
     await configureInterface(sandbox, pair.far, { ips, routes }, { dad: conf.enabledad });
     const addresses = ips.map((ip) => ip.address);
-    if (conf.ipMasq) await this.#masquerade.add(request.network, request, addresses);
+    if (conf.ipMasq) await this.#masquerading(request).add(request.network, request, addresses);
     return this.#result(request, bridge, pair, ips, routes, given.dns);
   }
 

@@ -5,7 +5,7 @@ import type { NodeNetwork } from '../wiring/node.ts';
 import { familyOf, invalid, requirePrev } from './common/conf.ts';
 import { differs } from './common/interface.ts';
 import { attachmentComment, staleComment } from './common/comment.ts';
-import { Xtables } from './common/xtables.ts';
+import { commentOf, Xtables } from './common/xtables.ts';
 import type { MakePlugin, PluginContext } from './registry.ts';
 
 const FORWARD = 'CNI-FORWARD';
@@ -13,9 +13,14 @@ const ADMIN = 'CNI-ADMIN';
 const STAGE_1 = 'CNI-ISOLATION-STAGE-1';
 const STAGE_2 = 'CNI-ISOLATION-STAGE-2';
 
+/** `same-bridge`: only packets of the own bridge come in; `isolated`: not even those. */
+type IngressPolicy = 'open' | 'same-bridge' | 'isolated';
+
+const POLICIES: readonly string[] = ['open', 'same-bridge', 'isolated'];
+
 interface FirewallConf {
   readonly admin: string;
-  readonly sameBridge: boolean;
+  readonly policy: IngressPolicy;
 }
 
 function read(request: PluginRequest): FirewallConf {
@@ -26,12 +31,10 @@ function read(request: PluginRequest): FirewallConf {
   }
   if (backend !== 'iptables') throw invalid(`backend: "${backend}" is unknown; use "iptables"`);
   const policy = stringField(config, 'ingressPolicy') || 'open';
-  if (policy !== 'open' && policy !== 'same-bridge') {
-    throw invalid(`ingressPolicy: "${policy}" is neither "open" nor "same-bridge"`);
-  }
+  if (!POLICIES.includes(policy)) throw invalid(`ingressPolicy: "${policy}" is none of ${POLICIES.join(', ')}`);
   const admin = stringField(config, 'iptablesAdminChainName') || ADMIN;
   if (!/^[A-Za-z0-9_-]{1,28}$/.test(admin)) throw invalid(`iptablesAdminChainName: "${admin}" is no name of a chain`);
-  return { admin, sameBridge: policy === 'same-bridge' };
+  return { admin, policy: policy as IngressPolicy };
 }
 
 /** Addresses of the result by family, without lengths. */
@@ -56,11 +59,6 @@ function rulesOf(host: string, comment: string): string[] {
   ];
 }
 
-function commentOf(rule: string): string | undefined {
-  const match = /--comment (?:"((?:[^"\\]|\\.)*)"|(\S+))/.exec(rule);
-  return match?.[1] ?? match?.[2];
-}
-
 /** Lets forwarded packets of pods through where the node's own firewall would stop them. A chained plugin. */
 class FirewallPlugin implements Plugin {
   readonly name = 'firewall';
@@ -81,7 +79,7 @@ class FirewallPlugin implements Plugin {
       const old = present.filter((rule) => rule.startsWith(`-A ${FORWARD} `) && commentOf(rule) === comment);
       await xtables.change([
         ...frame(present, conf),
-        ...(conf.sameBridge ? isolation(present, bridgeOf(prev)) : []),
+        ...(conf.policy === 'open' ? [] : isolation(present, bridgeOf(prev, conf.policy), conf.policy)),
         ...old.map((rule) => rule.replace(/^-A /, '-D ')),
         ...hosts.flatMap((host) => rulesOf(host, comment)),
       ]);
@@ -100,6 +98,10 @@ class FirewallPlugin implements Plugin {
       const present = await new Xtables(this.#node, family).rules();
       if (frame(present, conf).length > 0)
         throw differs(`chain ${FORWARD} or ${conf.admin} of IPv${family} is missing`);
+      if (conf.policy !== 'open') {
+        const [lacks] = isolation(present, bridgeOf(request.prevResult ?? {}, conf.policy), conf.policy);
+        if (lacks !== undefined) throw differs(`ingressPolicy ${conf.policy}: iptables of IPv${family} lacks ${lacks}`);
+      }
       const comment = attachmentComment(request.network, request);
       for (const host of hosts) {
         const mine = present.filter((rule) => rule.includes(` ${host}/`) && commentOf(rule) === comment);
@@ -144,7 +146,7 @@ function frame(present: readonly string[], { admin }: FirewallConf): string[] {
 }
 
 /** What is missing of the rules that keep packets of one bridge from another. They stay: they are about bridges. */
-function isolation(present: readonly string[], bridge: string): string[] {
+function isolation(present: readonly string[], bridge: string, policy: IngressPolicy): string[] {
   const lines: string[] = [];
   for (const chain of [STAGE_1, STAGE_2]) if (!present.includes(`-N ${chain}`)) lines.push(`:${chain} - [0:0]`);
   const has = (rule: string): boolean => present.includes(rule);
@@ -153,9 +155,12 @@ function isolation(present: readonly string[], bridge: string): string[] {
       `-I FORWARD -m comment --comment "CNI firewall plugin rules (ingressPolicy: same-bridge)" -j ${STAGE_1}`,
     );
   }
-  const says = '-m comment --comment "CNI firewall plugin rules (ingressPolicy: same-bridge)"';
-  if (!present.some((rule) => rule.startsWith(`-A ${STAGE_1} -i ${bridge} `))) {
+  const says = `-m comment --comment "CNI firewall plugin rules (ingressPolicy: ${policy})"`;
+  if (!present.some((rule) => rule.startsWith(`-A ${STAGE_1} -i ${bridge} ! -o `))) {
     lines.push(`-I ${STAGE_1} -i ${bridge} ! -o ${bridge} ${says} -j ${STAGE_2}`);
+  }
+  if (policy === 'isolated' && !present.some((rule) => rule.startsWith(`-A ${STAGE_1} -i ${bridge} -o ${bridge} `))) {
+    lines.push(`-I ${STAGE_1} -i ${bridge} -o ${bridge} ${says} -j DROP`);
   }
   if (!present.some((rule) => rule.startsWith(`-A ${STAGE_2} -o ${bridge} `))) {
     lines.push(`-I ${STAGE_2} -o ${bridge} ${says} -j DROP`);
@@ -164,10 +169,10 @@ function isolation(present: readonly string[], bridge: string): string[] {
   return lines;
 }
 
-function bridgeOf(result: CniResult): string {
+function bridgeOf(result: CniResult, policy: IngressPolicy): string {
   const first = result.interfaces?.[0];
   if (first !== undefined && first.sandbox === undefined) return first.name;
-  throw invalid('ingressPolicy: "same-bridge" needs a bridge: prevResult names none');
+  throw invalid(`ingressPolicy: "${policy}" needs a bridge: prevResult names none`);
 }
 
 export const firewall: MakePlugin = (context) => new FirewallPlugin(context);

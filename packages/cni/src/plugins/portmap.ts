@@ -1,50 +1,74 @@
 import { Conntrack, isKernelError, writeSysctl } from '@weft/kernel';
 import type { Logger } from '@weft/plan';
-import { attachmentKey } from '../ipam/ipam.ts';
 import type { Journal } from '../ipam/journal.ts';
 import { CniCode, CniError } from '../spec/errors.ts';
-import { booleanField } from '../spec/json.ts';
 import type { Attachment, CniResult, Plugin, PluginRequest } from '../spec/types.ts';
 import type { NodeNetwork } from '../wiring/node.ts';
-import { hostInterface, podAddresses, type PortMapping, readPortMappings } from './ports.ts';
-import { type PortEntry, PortmapTable } from './portmap-table.ts';
+import { attachmentComment, staleComment } from './common/comment.ts';
+import { requirePrev } from './common/conf.ts';
+import { type PortmapConf, portmapBackend, readPortmapConf } from './portmap-conf.ts';
+import { IptablesPorts } from './portmap-iptables.ts';
+import { type FoundPorts, type PodPorts, PortmapTable } from './portmap-table.ts';
+import { hostInterface, podAddresses, type PortEntry, type PortMapping, readPortMappings } from './ports.ts';
 
 const UDP = 17;
 
 /** The host ports of one attachment. */
-export interface PortRecord extends Attachment {
+export interface PortRecord extends Attachment, PodPorts {
   readonly network: string;
-  readonly entries: readonly PortEntry[];
   /** Milliseconds since the epoch. */
   readonly since: number;
 }
 
 export interface PortmapDeps {
   readonly node: NodeNetwork;
-  readonly journal: Journal<PortRecord>;
+  readonly journal: Pick<Journal<PortRecord>, 'put' | 'remove'>;
   readonly records: ReadonlyMap<string, PortRecord>;
   readonly log: Logger;
+  /** True where other processes change the table too: nothing but the own attachment's part is ever written anew. */
+  readonly shared?: boolean;
 }
 
-/** hostPorts, by one element per port in an nftables map of our own; nothing is executed. A chained plugin. */
+/**
+ * hostPorts: by elements of nftables maps of our own, for which nothing is executed, or by the reference plugin's chains
+ * of iptables. A chained plugin.
+ */
 export class PortmapPlugin implements Plugin {
   readonly name = 'portmap';
   readonly #deps: PortmapDeps;
   readonly #table: PortmapTable;
-  readonly #records: Map<string, PortRecord>;
-  /** Text of address, protocol and port → the attachment that has it. */
+  readonly #iptables: IptablesPorts;
+  /** By comment. */
+  readonly #records = new Map<string, PortRecord>();
+  /** Text of address, protocol and port → comment of the attachment that has it. */
   readonly #taken = new Map<string, string>();
 
-  constructor(deps: PortmapDeps) {
+  constructor(deps: PortmapDeps, table: PortmapTable = new PortmapTable(deps.node)) {
     this.#deps = deps;
-    this.#table = new PortmapTable(deps.node.ns);
-    this.#records = new Map(deps.records);
-    for (const [key, record] of this.#records) this.#mark(key, record.entries);
+    this.#table = table;
+    this.#iptables = new IptablesPorts(deps.node);
+    for (const record of deps.records.values()) this.#keep(record);
   }
 
-  /** Brings the kernel's table to what the journal says; at start. */
+  /**
+   * Brings journal and kernel together; at start. The kernel is right about what plugins without an agent did meanwhile;
+   * a table that is gone as a whole was somebody else's doing, and is written again.
+   */
   async restore(): Promise<void> {
-    if (this.#records.size > 0 || (await this.#table.exists())) await this.#table.reset([...this.#records.values()]);
+    const found = await this.#table.load();
+    if (found === undefined) {
+      if (this.#records.size > 0 || (await this.#table.exists())) await this.#table.reset([...this.#records.values()]);
+      return;
+    }
+    for (const [comment, record] of this.#records) if (!found.has(comment)) this.#forget(record);
+    for (const one of found.values()) {
+      if (this.#records.has(one.comment)) continue;
+      const record = recordOf(one);
+      this.#deps.journal.put(record.comment, record);
+      this.#keep(record);
+    }
+    const whole = await Promise.all([...this.#records.values()].map((record) => this.#table.has(record)));
+    if (whole.includes(false)) await this.#table.reset([...this.#records.values()]);
   }
 
   close(): void {
@@ -52,53 +76,84 @@ export class PortmapPlugin implements Plugin {
   }
 
   async add(request: PluginRequest): Promise<CniResult> {
-    const { prevResult } = request;
-    if (prevResult === undefined) {
-      throw new CniError(CniCode.invalidConfig, 'portmap must be called as a chained plugin: prevResult is missing');
-    }
+    const prevResult = requirePrev(request);
+    const conf = readPortmapConf(request.config);
     const mappings = readPortMappings(request.config);
     if (mappings.length === 0) return prevResult;
-    const key = attachmentKey(request.network, request);
-    const old = this.#records.get(key);
-    if (old !== undefined) await this.#drop(key, old);
-    const entries = entriesOf(mappings, prevResult);
+    const comment = attachmentComment(request.network, request);
+    const entries = entriesOf(mappings, prevResult, request.ifname);
     if (entries.length === 0) {
       throw new CniError(CniCode.invalidConfig, 'portmap: the result so far has no pod address of the right family');
     }
-    this.#refuseTaken(key, entries);
-    const { network, containerId, ifname } = request;
-    const record: PortRecord = { network, containerId, ifname, entries, since: Date.now() };
-    this.#deps.journal.put(key, record);
-    this.#records.set(key, record);
-    this.#mark(key, entries);
-    try {
-      await this.#write(record);
-      this.#allowLoopback(entries, prevResult, booleanField(request.config, 'snat') ?? true);
-      await this.#forgetFlows(entries);
-    } catch (error) {
-      await this.#drop(key, record);
-      throw error;
-    }
+    if (conf.backend === 'iptables') await this.#iptables.add(request, conf, mappings, prevResult);
+    else await this.#addElements(request, conf, comment, entries);
+    if (conf.snat) await this.#allowLoopback(entries, prevResult);
+    await this.#forgetFlows(entries);
     return prevResult;
   }
 
+  async #addElements(
+    { network, containerId, ifname }: PluginRequest,
+    conf: PortmapConf,
+    comment: string,
+    entries: readonly PortEntry[],
+  ): Promise<void> {
+    const old = this.#records.get(comment);
+    if (old !== undefined) await this.#drop(old);
+    const { snat, masqAll, conditions } = conf;
+    const any = conditions[4].length + conditions[6].length > 0;
+    const record: PortRecord = {
+      network,
+      containerId,
+      ifname,
+      entries,
+      comment,
+      snat,
+      masqAll,
+      since: Date.now(),
+      ...(any ? { conditions } : {}),
+    };
+    this.#refuseTaken(record);
+    this.#deps.journal.put(comment, record);
+    this.#keep(record);
+    try {
+      await this.#write(record);
+    } catch (error) {
+      await this.#drop(record);
+      throw error;
+    }
+  }
+
   async del(request: PluginRequest): Promise<void> {
-    const key = attachmentKey(request.network, request);
-    const record = this.#records.get(key);
-    if (record === undefined) return;
-    await this.#drop(key, record);
-    await this.#forgetFlows(record.entries);
+    const record = this.#records.get(attachmentComment(request.network, request));
+    if (record !== undefined) {
+      await this.#drop(record);
+      await this.#forgetFlows(record.entries);
+    }
+    if (portmapBackend(request.config) === 'iptables' && readPortMappings(request.config).length > 0) {
+      await this.#iptables.del(request);
+    }
   }
 
   async check(request: PluginRequest): Promise<void> {
+    const conf = readPortmapConf(request.config);
     const mappings = readPortMappings(request.config);
-    const record = this.#records.get(attachmentKey(request.network, request));
-    const wanted = entriesOf(mappings, request.prevResult ?? {}).map(slot);
+    const result = request.prevResult ?? {};
+    if (conf.backend === 'iptables') {
+      if (mappings.length > 0) await this.#iptables.check(request, conf, mappings, result);
+      return;
+    }
+    const record = this.#records.get(attachmentComment(request.network, request));
+    const wanted = entriesOf(mappings, result, request.ifname);
     const present = new Set((record?.entries ?? []).map(slot));
-    const missing = wanted.find((text) => !present.has(text));
-    if (missing !== undefined) throw new CniError(CniCode.checkFailed, `host port ${missing} is not mapped`);
-    if (record !== undefined && wanted.length > 0 && !(await this.#table.has(record))) {
-      throw new CniError(CniCode.checkFailed, `the kernel's maps of host ports lack ${wanted.join(', ')}`);
+    const missing = wanted.find((entry) => !present.has(slot(entry)) && conf.conditions[entry.family].length === 0);
+    if (missing !== undefined) throw new CniError(CniCode.checkFailed, `host port ${slot(missing)} is not mapped`);
+    if (
+      wanted.length > 0 &&
+      (record === undefined || !(await this.#table.has({ ...record, entries: wanted, ...conf })))
+    ) {
+      const text = wanted.map(slot).join(', ');
+      throw new CniError(CniCode.checkFailed, `the kernel's maps of host ports lack ${text}`);
     }
   }
 
@@ -107,26 +162,28 @@ export class PortmapPlugin implements Plugin {
   }
 
   async gc(request: PluginRequest): Promise<void> {
-    const { validAttachments, network } = request;
-    if (validAttachments === undefined) return;
-    await this.keepOnly((record) => record.network !== network || isNamed(validAttachments, record));
+    const stale = staleComment(request);
+    if (stale === undefined) return;
+    await this.keepOnly((record) => !stale(record.comment));
+    if (portmapBackend(request.config) === 'iptables') await this.#iptables.gc(request);
   }
 
   /** Drops the ports of all attachments but those that are kept. */
   async keepOnly(keep: (record: PortRecord) => boolean): Promise<void> {
-    const stale = [...this.#records].filter(([, record]) => !keep(record));
-    await Promise.all(stale.map(([key, record]) => this.#drop(key, record)));
+    const stale = [...this.#records.values()].filter((record) => !keep(record));
+    await Promise.all(stale.map((record) => this.#drop(record)));
   }
 
-  #mark(key: string, entries: readonly PortEntry[]): void {
-    for (const entry of entries) this.#taken.set(slot(entry), key);
+  #keep(record: PortRecord): void {
+    this.#records.set(record.comment, record);
+    for (const entry of exclusive(record)) this.#taken.set(slot(entry), record.comment);
   }
 
-  #refuseTaken(key: string, entries: readonly PortEntry[]): void {
-    for (const entry of entries) {
+  #refuseTaken(record: PortRecord): void {
+    for (const entry of exclusive(record)) {
       const owner = this.#taken.get(slot(entry));
-      if (owner === undefined || owner === key) continue;
-      throw new CniError(CniCode.hostPortTaken, `host port ${slot(entry)} is in use by ${owner}`);
+      if (owner === undefined || owner === record.comment) continue;
+      throw new CniError(CniCode.hostPortTaken, `host port ${slot(entry)} is in use by ${owner.replaceAll(' ', '/')}`);
     }
   }
 
@@ -136,32 +193,49 @@ export class PortmapPlugin implements Plugin {
     } catch (error) {
       // Somebody deleted our table, or elements of it.
       if (!isKernelError(error, 'ENOENT') && !isKernelError(error, 'EEXIST')) throw error;
-      await this.#table.reset([...this.#records.values()]);
+      if (this.#deps.shared !== true) await this.#table.reset([...this.#records.values()]);
+      else if (isKernelError(error, 'ENOENT')) throw error;
+      else {
+        const text = record.entries.map(slot).join(', ');
+        throw new CniError(CniCode.hostPortTaken, `one of the host ports ${text} is in use`, undefined, error);
+      }
     }
   }
 
-  async #drop(key: string, record: PortRecord): Promise<void> {
+  async #drop(record: PortRecord): Promise<void> {
+    // What conditions were is not known of those that another process has added.
+    const marked = this.#deps.shared === true || record.conditions !== undefined;
     try {
-      await this.#table.remove(record);
+      await (marked ? this.#table.removeMarked(record.comment) : this.#table.remove(record));
     } catch (error) {
-      const rest = [...this.#records].filter(([other]) => other !== key).map(([, remaining]) => remaining);
+      if (this.#deps.shared === true) throw error;
+      const rest = [...this.#records.values()].filter((other) => other.comment !== record.comment);
       this.#deps.log.warn('the table of host ports is not as it was left; writing it anew', { error });
       await this.#table.reset(rest);
     }
-    this.#records.delete(key);
-    for (const entry of record.entries) if (this.#taken.get(slot(entry)) === key) this.#taken.delete(slot(entry));
-    this.#deps.journal.remove(key, Date.now());
+    this.#forget(record);
+  }
+
+  #forget(record: PortRecord): void {
+    const { comment } = record;
+    this.#records.delete(comment);
+    for (const entry of record.entries) if (this.#taken.get(slot(entry)) === comment) this.#taken.delete(slot(entry));
+    this.#deps.journal.remove(comment, Date.now());
   }
 
   /** Lets the node reach the ports by 127.0.0.1: answers to that address are otherwise refused as martians. */
-  #allowLoopback(entries: readonly PortEntry[], result: CniResult, wanted: boolean): void {
-    const link = hostInterface(result);
+  async #allowLoopback(entries: readonly PortEntry[], result: CniResult): Promise<void> {
+    const name = hostInterface(result);
     const local = entries.some((e) => e.family === 4 && (e.hostIp === undefined || e.hostIp.startsWith('127.')));
-    if (!wanted || !local || link === undefined) return;
+    if (!local || name === undefined) return;
+    const { links } = this.#deps.node.rtnl;
     try {
-      writeSysctl(`net/ipv4/conf/${link}/route_localnet`, '1', this.#deps.node.ns);
+      const link = await links.get(name);
+      // Packets of a bridge's port come in by the bridge.
+      const bridge = link?.master === undefined ? undefined : await links.get(link.master);
+      writeSysctl(`net/ipv4/conf/${bridge?.name ?? name}/route_localnet`, '1', this.#deps.node.ns);
     } catch (error) {
-      this.#deps.log.warn('host ports cannot be reached by 127.0.0.1', { link, error });
+      this.#deps.log.warn('host ports cannot be reached by 127.0.0.1', { link: name, error });
     }
   }
 
@@ -183,9 +257,25 @@ export class PortmapPlugin implements Plugin {
   }
 }
 
-/** True when a list of attachments names this one; an empty `ifname` stands for all interfaces of a container. */
-function isNamed(list: readonly Attachment[], one: Attachment): boolean {
-  return list.some((a) => a.containerId === one.containerId && (a.ifname === '' || a.ifname === one.ifname));
+/** Entries that keep others off their port; with conditions, several pods may share one. */
+function exclusive({ entries, conditions }: PortRecord): PortEntry[] {
+  return entries.filter(({ family }) => (conditions?.[family] ?? []).length === 0);
+}
+
+/** What the kernel knows of an attachment that no journal has. */
+export function recordOf({ comment, entries, snat, masqAll, rules }: FoundPorts): PortRecord {
+  const [network = '', containerId = '', ifname = ''] = comment.split(' ');
+  return {
+    network,
+    containerId,
+    ifname,
+    entries,
+    comment,
+    snat,
+    masqAll,
+    since: Date.now(),
+    ...(rules > 0 ? { conditions: { 4: [], 6: [] } } : {}),
+  };
 }
 
 function slot(entry: PortEntry): string {
@@ -193,12 +283,12 @@ function slot(entry: PortEntry): string {
   return `${address.includes(':') ? `[${address}]` : address}:${entry.hostPort}/${entry.protocol}`;
 }
 
-function entriesOf(mappings: readonly PortMapping[], result: CniResult): readonly PortEntry[] {
-  const pod = podAddresses(result);
+function entriesOf(mappings: readonly PortMapping[], result: CniResult, ifname: string): readonly PortEntry[] {
+  const pod = podAddresses(result, ifname);
   const entries = new Map<string, PortEntry>();
   for (const { hostIp, protocol, hostPort, containerPort } of mappings) {
     for (const family of [4, 6] as const) {
-      const podIp = family === 4 ? pod.v4 : pod.v6;
+      const podIp = (family === 4 ? pod.v4 : pod.v6)?.split('/')[0];
       if (podIp === undefined || (hostIp !== undefined && hostIp.includes(':') !== (family === 6))) continue;
       const entry: PortEntry = { family, hostIp, protocol, hostPort, podIp, containerPort };
       entries.set(slot(entry), entry);

@@ -15,6 +15,16 @@ export interface PortMapping {
   readonly hostIp: string | undefined;
 }
 
+/** One translation: packets to a port of the node (of one of its addresses, or of all) go to a port of a pod. */
+export interface PortEntry {
+  readonly family: 4 | 6;
+  readonly hostIp: string | undefined;
+  readonly protocol: PortProtocol;
+  readonly hostPort: number;
+  readonly podIp: string;
+  readonly containerPort: number;
+}
+
 const PROTOCOLS: ReadonlySet<string> = new Set(['tcp', 'udp', 'sctp']);
 
 function port(value: JsonObject, name: string, path: string): number {
@@ -52,14 +62,16 @@ export function readPortMappings(config: JsonObject): readonly PortMapping[] {
   return mappings;
 }
 
-/** The pod's first address per family, from the result of the plugins before. */
-export function podAddresses(result: CniResult): { readonly v4: string | undefined; readonly v6: string | undefined } {
+/** The pod's first address per family, with its length, from the result of the plugins before. */
+export function podAddresses(
+  result: CniResult,
+  ifname: string,
+): { readonly v4: string | undefined; readonly v6: string | undefined } {
   const inPod = (result.ips ?? []).filter((ip) => {
     const device = ip.interface === undefined ? undefined : result.interfaces?.[ip.interface];
-    return device === undefined || (device.sandbox ?? '') !== '';
+    return device === undefined || ((device.sandbox ?? '') !== '' && device.name === ifname);
   });
-  const first = (v6: boolean): string | undefined =>
-    inPod.find((ip) => ip.address.includes(':') === v6)?.address.split('/')[0];
+  const first = (v6: boolean): string | undefined => inPod.find((ip) => ip.address.includes(':') === v6)?.address;
   return { v4: first(false), v6: first(true) };
 }
 

@@ -5,7 +5,7 @@ import type { CniDns, CniIp, CniResult, Plugin, PluginRequest } from '../spec/ty
 import { familyOf, invalid, mtuField } from './common/conf.ts';
 import { checkInterface, configureInterface, differs, enableIpv6 } from './common/interface.ts';
 import { type IpamDelegate, ipamOf, withAddresses } from './common/ipam.ts';
-import { Masquerade, readIpMasq } from './common/masquerade.ts';
+import { type Masquerading, masqueradingOf, readIpMasq } from './common/masquerade.ts';
 import { inSandbox, type Sandbox } from './common/sandbox.ts';
 import { addPair, deletePair, hostVethName } from './common/veth.ts';
 import type { MakePlugin, PluginContext } from './registry.ts';
@@ -37,11 +37,13 @@ function bare(address: string): string {
 class PtpPlugin implements Plugin {
   readonly name = 'ptp';
   readonly #context: PluginContext;
-  readonly #masquerade: Masquerade;
 
   constructor(context: PluginContext) {
     this.#context = context;
-    this.#masquerade = new Masquerade(context.node.ns);
+  }
+
+  #masquerading({ config }: PluginRequest): Masquerading {
+    return masqueradingOf(this.#context.node, config);
   }
 
   async #ipam(request: PluginRequest): Promise<IpamDelegate> {
@@ -100,7 +102,7 @@ class PtpPlugin implements Plugin {
       }
     });
     if (ipMasq) {
-      await this.#masquerade.add(
+      await this.#masquerading(request).add(
         request.network,
         request,
         ips.map((ip) => ip.address),
@@ -120,7 +122,7 @@ class PtpPlugin implements Plugin {
 
   async #takeDown(request: PluginRequest): Promise<void> {
     await deletePair(this.#context.node, request);
-    await this.#masquerade.remove(request.network, request);
+    await this.#masquerading(request).remove(request.network, request);
   }
 
   async del(request: PluginRequest): Promise<void> {
@@ -146,7 +148,7 @@ class PtpPlugin implements Plugin {
       }
     }
     const addresses = (result.ips ?? []).map((ip) => ip.address);
-    if (ipMasq && !(await this.#masquerade.has(request.network, request, addresses))) {
+    if (ipMasq && !(await this.#masquerading(request).has(request.network, request, addresses))) {
       throw differs(`ptp: ${addresses.join(', ')} is not masqueraded`);
     }
   }
@@ -158,7 +160,7 @@ class PtpPlugin implements Plugin {
 
   async gc(request: PluginRequest): Promise<void> {
     if (request.validAttachments === undefined) return;
-    await this.#masquerade.keepOnly(request.network, request.validAttachments);
+    await this.#masquerading(request).keepOnly(request.network, request.validAttachments);
     await (await this.#ipam(request)).gc();
   }
 }

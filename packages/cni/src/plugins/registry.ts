@@ -28,6 +28,7 @@ const TABLE: Readonly<Record<string, () => Promise<MakePlugin>>> = {
   ipvlan: async () => (await import('./ipvlan.ts')).ipvlan,
   loopback: async () => (await import('./loopback.ts')).loopback,
   macvlan: async () => (await import('./macvlan.ts')).macvlan,
+  portmap: async () => (await import('./portmap-alone.ts')).portmap,
   ptp: async () => (await import('./ptp.ts')).ptp,
   sbr: async () => (await import('./sbr.ts')).sbr,
   static: async () => (await import('./static.ts')).staticIpam,
@@ -41,7 +42,7 @@ const TABLE: Readonly<Record<string, () => Promise<MakePlugin>>> = {
 export const STANDALONE_PLUGINS: readonly string[] = Object.keys(TABLE);
 
 /** Names that only the agent answers to. */
-const AGENT_PLUGINS: readonly string[] = ['weft', 'portmap', 'weft-networks', 'multus'];
+const AGENT_PLUGINS: readonly string[] = ['weft', 'weft-networks', 'multus'];
 
 /** Every name we answer to. */
 export const PLUGIN_NAMES: readonly string[] = [...new Set([...AGENT_PLUGINS, ...STANDALONE_PLUGINS])];

@@ -184,6 +184,26 @@ describe('firewall', () => {
     expect(stages.at(-1)).toBe('-A CNI-ISOLATION-STAGE-2 -j RETURN');
   });
 
+  it('keeps pods of one bridge apart too when they are to be isolated', async () => {
+    const ipam = { type: 'host-local', dataDir: join(dir, 'ipam'), subnet: '10.88.1.0/24' };
+    const list = network('net', [
+      { type: 'bridge', bridge: 'br-a', isDefaultGateway: true, ipam },
+      { type: 'firewall', ingressPolicy: 'isolated' },
+    ]);
+    const pod = podWith(bed);
+    await bed.runtime.add(list, pod);
+    await bed.runtime.add(list, podWith(bed));
+    await bed.runtime.check(list, pod);
+    const stage = rules().filter((line) => line.startsWith('-A CNI-ISOLATION-STAGE-1'));
+    expect(stage.map((line) => line.replace(/ -m comment --comment "[^"]*"/, ''))).toEqual([
+      '-A CNI-ISOLATION-STAGE-1 -i br-a -o br-a -j DROP',
+      '-A CNI-ISOLATION-STAGE-1 -i br-a ! -o br-a -j CNI-ISOLATION-STAGE-2',
+      '-A CNI-ISOLATION-STAGE-1 -j RETURN',
+    ]);
+    sh(node, 'iptables', '-F', 'CNI-ISOLATION-STAGE-1');
+    await expect(bed.runtime.check(list, pod)).rejects.toThrow('ingressPolicy isolated: iptables of IPv4 lacks');
+  });
+
   it.each([
     [{ backend: 'firewalld' }, 'backend: "firewalld" is not served'],
     [{ backend: 'x' }, 'backend: "x" is unknown'],

@@ -174,7 +174,7 @@ async function expectOnly(living: readonly Pod[]): Promise<void> {
 function mappedPorts(node: string): number[] {
   if (!sh(node, 'nft', 'list', 'tables').includes('weft-portmap')) return [];
   const text = sh(node, 'nft', 'list', 'map', 'inet', 'weft-portmap', 'any4');
-  return [...text.matchAll(/tcp \. (\d+) :/g)].map((match) => Number(match[1])).sort((a, b) => a - b);
+  return [...text.matchAll(/tcp \. (\d+) /g)].map((match) => Number(match[1])).sort((a, b) => a - b);
 }
 
 it(`after ${KILLS} kills of the agent at random moments (seed ${SEED}) everything is as the living pods are`, {

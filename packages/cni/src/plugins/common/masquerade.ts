@@ -11,17 +11,36 @@ import {
   type SetSpec,
   values,
 } from '@weft/kernel';
-import { booleanField, type JsonObject, stringField } from '../../spec/json.ts';
+import { booleanField, field, type JsonObject, stringField } from '../../spec/json.ts';
 import type { Attachment } from '../../spec/types.ts';
+import type { NodeNetwork } from '../../wiring/node.ts';
 import { invalid } from './conf.ts';
+import { IptablesMasquerade } from './masquerade-iptables.ts';
 
-/** Whether packets that leave the network get the node's address (`ipMasq`, and `ipMasqBackend` if it is one of ours). */
+/** Translation of the source of packets that leave a network (`ipMasq`). */
+export interface Masquerading {
+  /** Masquerades what these addresses (each with its length) send out of their subnets. */
+  add(network: string, attachment: Attachment, addresses: readonly string[]): Promise<void>;
+  /** Takes back what `add` did for an attachment, whatever its addresses were. Nothing happens when nothing is there. */
+  remove(network: string, attachment: Attachment): Promise<void>;
+  /** Takes back what belongs to attachments of a network that are not valid. */
+  keepOnly(network: string, valid: readonly Attachment[]): Promise<void>;
+  /** Whether all that `add` did is in the kernel. */
+  has(network: string, attachment: Attachment, addresses: readonly string[]): Promise<boolean>;
+}
+
+/** Whether packets that leave the network get the node's address (`ipMasq`); throws for an `ipMasqBackend` of nobody. */
 export function readIpMasq(config: JsonObject): boolean {
   const backend = stringField(config, 'ipMasqBackend') ?? '';
-  if (backend !== '' && backend !== 'nftables') {
-    throw invalid(`ipMasqBackend: "${backend}" is not served`, 'use "nftables", or leave it out');
+  if (backend !== '' && backend !== 'nftables' && backend !== 'iptables') {
+    throw invalid(`ipMasqBackend: "${backend}" is unknown; use "nftables" or "iptables"`);
   }
   return booleanField(config, 'ipMasq') ?? false;
+}
+
+/** The masquerading that a configuration asks for (`ipMasqBackend`, default nftables). */
+export function masqueradingOf(node: NodeNetwork, config: JsonObject): Masquerading {
+  return field(config, 'ipMasqBackend') === 'iptables' ? new IptablesMasquerade(node) : new Masquerade(node.ns);
 }
 
 const TABLE = { family: 'inet', name: 'weft-masquerade' } as const;
@@ -136,7 +155,7 @@ interface Present {
  * Masquerading of CNI networks (`ipMasq`): one nftables table for all of them, with elements per attachment. The
  * reference plugins make an iptables chain per attachment and lose it when the namespace is gone before DEL.
  */
-export class Masquerade {
+class Masquerade implements Masquerading {
   readonly #ns: NetNs | undefined;
 
   constructor(ns: NetNs | undefined) {
@@ -159,7 +178,6 @@ export class Masquerade {
     return present;
   }
 
-  /** Masquerades what these addresses (each with its length) send out of their subnets. */
   async add(network: string, attachment: Attachment, addresses: readonly string[]): Promise<void> {
     await this.#with(async (nft) => {
       const present = await this.#list(nft);
@@ -175,19 +193,16 @@ export class Masquerade {
     });
   }
 
-  /** Takes back what `add` did for an attachment, whatever its addresses were. Nothing happens when nothing is there. */
   async remove(network: string, attachment: Attachment): Promise<void> {
     const own = mark(network, attachment);
     await this.#removeWhere((comment) => comment === own);
   }
 
-  /** Takes back what belongs to attachments of a network that are not valid. */
   async keepOnly(network: string, valid: readonly Attachment[]): Promise<void> {
     const kept = new Set(valid.map((attachment) => mark(network, attachment)));
     await this.#removeWhere((comment) => comment.startsWith(networkMark(network)) && !kept.has(comment));
   }
 
-  /** Whether all of an attachment's elements are in the kernel. */
   async has(network: string, attachment: Attachment, addresses: readonly string[]): Promise<boolean> {
     const own = mark(network, attachment);
     const present = (await this.#with((nft) => this.#list(nft))) ?? [];
