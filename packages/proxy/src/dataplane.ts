@@ -75,6 +75,8 @@ export interface DataPlane {
    * in place of `stop`.
    */
   retire?(): Promise<void>;
+  /** It serves by the table of the nftables data plane, in whole or in part. */
+  readonly sharesNftables?: boolean;
   /** What it has in x_tables, for planes that use them: some names of chains are the same in several modes. */
   xtables?(family: Family): XtablesUse | undefined;
   /**

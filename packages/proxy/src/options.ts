@@ -14,7 +14,7 @@ export interface TableOptions {
   readonly clusterCidrs: readonly string[];
   /** Service blocks; their unallocated addresses are dropped. */
   readonly serviceCidrs: readonly string[];
-  /** Default as kube-proxy's: `['primary']` in nftables mode, `['all']` in the others. */
+  /** Default as kube-proxy's: `['primary']` in nftables and ebpf mode, `['all']` in the others. */
   readonly nodePortAddresses?: NodePortAddresses;
   /** iptables and userspace mode: NodePorts answer on 127.0.0.1 where `nodePortAddresses` holds it. Default true. */
   readonly localhostNodePorts?: boolean;
@@ -44,10 +44,15 @@ function blocks(field: string, texts: readonly string[]): Prefix[] {
   });
 }
 
-/** Data planes as kube-proxy names its modes. */
-export type Mode = 'nftables' | 'iptables' | 'ipvs' | 'userspace';
+/** Data planes as kube-proxy names its modes; ebpf is ours. */
+export type Mode = 'nftables' | 'iptables' | 'ipvs' | 'userspace' | 'ebpf';
 
-export const MODES: readonly Mode[] = ['nftables', 'iptables', 'ipvs', 'userspace'];
+export const MODES: readonly Mode[] = ['nftables', 'iptables', 'ipvs', 'userspace', 'ebpf'];
+
+/** Modes in which packets go by the table of nftables. */
+export function usesNftables(mode: Mode): boolean {
+  return mode === 'nftables' || mode === 'ebpf';
+}
 
 /** Modes in which NodePorts can answer on 127.0.0.1. */
 const LOCALHOST: readonly Mode[] = ['iptables', 'userspace'];
@@ -56,7 +61,7 @@ const WORDS = new Set(['primary', 'localhost', 'all', '0.0.0.0/0', '::/0']);
 const LOOPBACK = /^127\./;
 
 function nodePortScope(options: TableOptions, mode: Mode): NodePortScope {
-  const texts = options.nodePortAddresses ?? [mode === 'nftables' ? 'primary' : 'all'];
+  const texts = options.nodePortAddresses ?? [usesNftables(mode) ? 'primary' : 'all'];
   if (texts.includes('localhost') && !LOCALHOST.includes(mode)) {
     throw new WeftError({
       code: 'PROXY_LOCALHOST_NODEPORTS',

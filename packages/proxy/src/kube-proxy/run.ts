@@ -4,12 +4,14 @@ import { EventRecorder, isStatus, type KubeClient, type Node, resources } from '
 import type { NetNs } from '@weft/kernel';
 import { type Family, parsePrefix } from '@weft/net';
 import { type Logger, Metrics, WeftError } from '@weft/plan';
+import { EbpfDataPlane } from '../ebpf/dataplane.ts';
+import { NODE_PLACES } from '../ebpf/places.ts';
 import { IptablesDataPlane } from '../iptables/dataplane.ts';
 import { NftablesDataPlane } from '../nftables/dataplane.ts';
 import type { IpvsSettings } from '../ipvs/compile.ts';
 import { IpvsDataPlane } from '../ipvs/dataplane.ts';
 import { UserspaceDataPlane, type UserspaceSettings } from '../userspace/dataplane.ts';
-import { familyConfigs, type Mode, MODES, type TableOptions } from '../options.ts';
+import { familyConfigs, type Mode, MODES, type TableOptions, usesNftables } from '../options.ts';
 import { proxyInformers, ServiceProxy } from '../proxy.ts';
 import type { KubeProxyConfiguration } from './configuration.ts';
 import { tuneConntrack } from './conntrack.ts';
@@ -80,7 +82,7 @@ export async function runKubeProxy(options: KubeProxyOptions): Promise<RunningKu
     log,
     metrics,
     // A restore of iptables holds the lock that all share; a change of a map does not.
-    ...(mode === 'nftables' ? {} : { minSyncMs: config[mode === 'userspace' ? 'iptables' : mode].minSyncPeriod }),
+    ...(usesNftables(mode) ? {} : { minSyncMs: config[mode === 'ipvs' ? 'ipvs' : 'iptables'].minSyncPeriod }),
     ...(ns === undefined ? {} : { ns }),
     event: (service, type, reason, message) => {
       const [namespace = '', name = ''] = service.split('/');
@@ -121,6 +123,7 @@ export async function cleanupKubeProxy(log: Logger, ns?: NetNs): Promise<void> {
   await new IptablesDataPlane(shared).cleanup();
   await new IpvsDataPlane(shared).cleanup();
   await new UserspaceDataPlane(shared).cleanup();
+  await new EbpfDataPlane({ ...shared, places: NODE_PLACES }).cleanup();
 }
 
 function setOomScore(score: number, log: Logger): void {
@@ -144,12 +147,12 @@ interface Surroundings {
 }
 
 async function tableOptions(config: KubeProxyConfiguration, mode: Mode, at: Surroundings): Promise<TableOptions> {
-  // Modes that have no part of their own for it take their masquerading from the iptables part, as kube-proxy's do.
-  const plane = config[mode === 'nftables' ? 'nftables' : 'iptables'];
+  // Modes that have no part of their own take their masquerading from that of the rules they write.
+  const plane = config[usesNftables(mode) ? 'nftables' : 'iptables'];
   const { detectLocalMode, detectLocal } = config;
   const shared = {
     families: families(),
-    serviceCidrs: mode === 'nftables' ? await serviceCidrs(at) : [],
+    serviceCidrs: usesNftables(mode) ? await serviceCidrs(at) : [],
     masqueradeAll: plane.masqueradeAll,
     masqueradeBit: plane.masqueradeBit,
     localhostNodePorts: config.iptables.localhostNodePorts,

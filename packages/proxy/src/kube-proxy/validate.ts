@@ -4,7 +4,8 @@ import type { KubeProxyConfiguration } from './configuration.ts';
 import { isPortRange } from '../userspace/ports.ts';
 import { formatDuration } from './duration.ts';
 
-const MODES = ['iptables', 'ipvs', 'nftables', 'userspace'];
+/** kube-proxy's own, one that it had, and one of ours. */
+const MODES = ['iptables', 'ipvs', 'nftables', 'userspace', 'ebpf'];
 const LOCAL_MODES = ['ClusterCIDR', 'NodeCIDR', 'BridgeInterface', 'InterfaceNamePrefix'];
 const WORDS = ['primary', 'localhost', 'all'];
 
