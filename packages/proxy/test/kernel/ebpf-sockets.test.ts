@@ -23,7 +23,8 @@ describe('sockets', () => {
     stage = await Stage.build();
     enter(stage);
     bench = await Bench.start(stage, make);
-  });
+    // The guest is emulated.
+  }, 120_000);
 
   afterAll(async () => {
     await bench?.close();
