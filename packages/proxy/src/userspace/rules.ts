@@ -157,7 +157,7 @@ export function compilePort(port: ServicePort, sockets: Sockets, around: Around)
 export function restoreText(
   ports: ReadonlyMap<string, PortRules>,
   missing: readonly PortalJump[],
-): { readonly text: string; owner(line: number): string | undefined } {
+): { readonly text: string; readonly owner: (line: number) => string | undefined } {
   const lines: string[] = [];
   const owners = new Map<number, string>();
   for (const table of ['filter', 'nat'] as const) {

@@ -93,7 +93,7 @@ export function udpListener(options: ListenerOptions & { readonly idleMs: number
     },
     close() {
       clearInterval(sweeper);
-      for (const key of [...sessions.keys()]) end(key);
+      for (const key of sessions.keys()) end(key);
       front.close();
     },
   };
