@@ -4,15 +4,15 @@ import { type Frontend, frontendAddress, type ServicePort, servicePortName } fro
 import { formatAddress, portOf } from '../model/packed.ts';
 import type { Jump } from '../iptables/base.ts';
 
-export const PORTALS_CONTAINER = 'KUBE-PORTALS-CONTAINER';
-export const PORTALS_HOST = 'KUBE-PORTALS-HOST';
-export const NODEPORT_CONTAINER = 'KUBE-NODEPORT-CONTAINER';
-export const NODEPORT_HOST = 'KUBE-NODEPORT-HOST';
-export const NODEPORT_NON_LOCAL = 'KUBE-NODEPORT-NON-LOCAL';
+const PORTALS_CONTAINER = 'KUBE-PORTALS-CONTAINER';
+const PORTALS_HOST = 'KUBE-PORTALS-HOST';
+const NODEPORT_CONTAINER = 'KUBE-NODEPORT-CONTAINER';
+const NODEPORT_HOST = 'KUBE-NODEPORT-HOST';
+const NODEPORT_NON_LOCAL = 'KUBE-NODEPORT-NON-LOCAL';
 /** Ours: what is refused or dropped, where kube-proxy took connections and closed them. */
-export const PORTALS_FIREWALL = 'KUBE-PORTALS-FIREWALL';
+const PORTALS_FIREWALL = 'KUBE-PORTALS-FIREWALL';
 
-export const CHAINS = {
+const CHAINS = {
   filter: [NODEPORT_NON_LOCAL, PORTALS_FIREWALL],
   nat: [PORTALS_CONTAINER, PORTALS_HOST, NODEPORT_CONTAINER, NODEPORT_HOST],
 } as const;
