@@ -4,12 +4,12 @@ import path from 'node:path';
 import { defaultConflist, networksConflist } from '@weft/cni';
 
 const REFERENCE = '/usr/lib/cni';
-export const haveReference: boolean = existsSync(path.join(REFERENCE, 'bridge'));
+const haveReference: boolean = existsSync(path.join(REFERENCE, 'bridge'));
 
 type Json = Readonly<Record<string, unknown>>;
 
 /** A network configuration list as it is on disk. */
-export interface Conflist {
+interface Conflist {
   readonly cniVersion: string;
   readonly name: string;
   readonly plugins: readonly (Json & { readonly type: string })[];
