@@ -247,7 +247,7 @@ describe('the data plane', () => {
       timeoutMs: 60_000,
     });
     const nodes = (await modes()).map((row) => row.node);
-    for (const mode of ['iptables', 'nftables', 'iptables']) {
+    for (const mode of ['iptables', 'nftables', 'ebpf', 'iptables']) {
       expect(await modes('set', mode)).toEqual(nodes.map((node) => expect.objectContaining({ node, active: mode })));
     }
     await cluster.kubectl([

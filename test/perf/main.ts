@@ -9,6 +9,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
   cni: async () => (await import('./cni/main.ts')).cni,
   throughput: async () => (await import('./throughput.ts')).throughput,
   services: async () => (await import('./services.ts')).services,
+  'services-path': async () => (await import('./services-path.ts')).servicesPath,
   'services-iptables': async () => (await import('./services-iptables.ts')).servicesIptables,
   memory: async () => (await import('./memory.ts')).memory,
   dns: async () => (await import('./dns/main.ts')).dns,

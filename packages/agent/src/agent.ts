@@ -9,7 +9,7 @@ import {
 import { type AnnouncedService, Fabric, type FabricConfig, L2Announcer } from '@weft/fabric';
 import { EventRecorder, Informer, type KubeClient, type Node, resources, type Service } from '@weft/kube';
 import { errorMessage, type Logger, type Metrics } from '@weft/plan';
-import { type Mode, proxyInformers, ServiceProxy } from '@weft/proxy';
+import { type EbpfPlaces, type Mode, proxyInformers, ServiceProxy } from '@weft/proxy';
 import { AddressBook } from './addresses/book.ts';
 import { AddressCache } from './addresses/cache.ts';
 import { BlockRoutes } from './addresses/routes.ts';
@@ -49,6 +49,8 @@ export interface AgentOptions {
   readonly nodePortAddresses?: readonly string[];
   /** Data plane of Services, unless the Node's annotation says another one. Default nftables. */
   readonly proxyMode?: Mode;
+  /** Where the programs of the ebpf data plane work. Default: the whole machine. */
+  readonly ebpf?: EbpfPlaces;
   /** Answer for addresses of load balancers on the node's network when the controller chooses this node. */
   readonly announce?: boolean;
   /** Address of /healthz, /readyz and /metrics; none when absent. */
@@ -133,6 +135,7 @@ export class Agent {
       clusterCidrs: options.clusterCidrs,
       serviceCidrs: options.serviceCidrs,
       ...(options.nodePortAddresses === undefined ? {} : { nodePortAddresses: options.nodePortAddresses }),
+      ...(options.ebpf === undefined ? {} : { ebpf: options.ebpf }),
       log,
       metrics,
     });

@@ -1,6 +1,6 @@
 export { Assembler, type AluOp, HELPER, type JumpOp, R, type Reg, reg, type Width } from './bpf/asm.ts';
 export { BpfMap, type MapSpec, possibleCpus } from './bpf/map.ts';
-export { BpfLink, BpfProgram, countRuns, type ProgramSpec, type ProgramStats } from './bpf/program.ts';
+export { BpfLink, BpfProgram, countRuns, type ProgramSpec, type ProgramStats, type SocketCall } from './bpf/program.ts';
 export {
   Conntrack,
   type FlowEvent,

@@ -66,6 +66,8 @@ export interface DataPlane {
   audit(applied: Plan<Planned>): Promise<number>;
   /** Lets go of the kernel. What was applied stays in effect. */
   stop(): Promise<void>;
+  /** It serves by the table of the nftables data plane, in whole or in part. */
+  readonly sharesNftables?: boolean;
   /** What it has in x_tables, for planes that use them: some names of chains are the same in several modes. */
   xtables?(family: Family): XtablesUse | undefined;
   /**

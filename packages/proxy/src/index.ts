@@ -1,6 +1,8 @@
 export type { Capabilities, DataPlane, StartReport } from './dataplane.ts';
 export { compileService } from './model/compile.ts';
 export { IptablesDataPlane, type IptablesOptions } from './iptables/dataplane.ts';
+export { cgroup2Root } from './ebpf/places.ts';
+export type { EbpfPlaces } from './ebpf/kernel.ts';
 export { IpvsDataPlane, type IpvsOptions } from './ipvs/dataplane.ts';
 export { type NodeFacts, nodeFacts } from './model/node.ts';
 export { endpointWidth, formatAddress, formatEndpoint, type Packed, unpackList } from './model/packed.ts';

@@ -83,7 +83,7 @@ export class ProxyMetrics {
       'Number of services with a Local traffic policy and no endpoints',
     );
     // The iptables data plane counts its own failures, by kind of restore.
-    if (mode === 'nftables') {
+    if (mode === 'nftables' || mode === 'ebpf') {
       this.#failures = metrics.counter(
         `${p}sync_proxy_rules_nftables_sync_failures_total`,
         'Cumulative proxy nftables sync failures',

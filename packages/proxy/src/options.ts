@@ -13,7 +13,7 @@ export interface TableOptions {
   readonly clusterCidrs: readonly string[];
   /** Service blocks; their unallocated addresses are dropped. */
   readonly serviceCidrs: readonly string[];
-  /** Default as kube-proxy's: `['primary']` in nftables mode, `['all']` in the others. */
+  /** Default as kube-proxy's: `['primary']` in nftables and ebpf mode, `['all']` in the others. */
   readonly nodePortAddresses?: NodePortAddresses;
   /** iptables mode: NodePorts answer on 127.0.0.1 where `nodePortAddresses` holds it. Default true. */
   readonly localhostNodePorts?: boolean;
@@ -41,16 +41,21 @@ function blocks(field: string, texts: readonly string[]): Prefix[] {
   });
 }
 
-/** Data planes as kube-proxy names its modes. */
-export type Mode = 'nftables' | 'iptables' | 'ipvs';
+/** Data planes as kube-proxy names its modes; ebpf is ours. */
+export type Mode = 'nftables' | 'iptables' | 'ipvs' | 'ebpf';
 
-export const MODES: readonly Mode[] = ['nftables', 'iptables', 'ipvs'];
+export const MODES: readonly Mode[] = ['nftables', 'iptables', 'ipvs', 'ebpf'];
+
+/** Modes in which packets go by the table of nftables. */
+export function usesNftables(mode: Mode): boolean {
+  return mode === 'nftables' || mode === 'ebpf';
+}
 
 const WORDS = new Set(['primary', 'localhost', 'all', '0.0.0.0/0', '::/0']);
 const LOOPBACK = /^127\./;
 
 function nodePortScope(options: TableOptions, mode: Mode): NodePortScope {
-  const texts = options.nodePortAddresses ?? [mode === 'nftables' ? 'primary' : 'all'];
+  const texts = options.nodePortAddresses ?? [usesNftables(mode) ? 'primary' : 'all'];
   if (texts.includes('localhost') && mode !== 'iptables') {
     throw new WeftError({
       code: 'PROXY_LOCALHOST_NODEPORTS',
@@ -87,7 +92,7 @@ export function familyConfigs(options: TableOptions, mode: Mode = 'nftables'): F
   return familiesOf(options).map((family) => {
     const mine = (prefix: Prefix): boolean => prefix.ip.family === family;
     const cidrs = pods.filter(mine);
-    if (mode !== 'nftables' && options.detector === undefined && cidrs.length > 1) {
+    if (!usesNftables(mode) && options.detector === undefined && cidrs.length > 1) {
       throw new WeftError({
         code: 'PROXY_ONE_CLUSTER_CIDR',
         message: `clusterCidrs: the ${mode} data plane can tell pods by one block per family, and there are ${cidrs.length} for IPv${family}`,

@@ -15,6 +15,9 @@ import { World } from './model/world.ts';
 import { NO_CHANGE, wholePlan } from './whole.ts';
 import { IptablesDataPlane } from './iptables/dataplane.ts';
 import { IpvsDataPlane } from './ipvs/dataplane.ts';
+import { EbpfDataPlane } from './ebpf/dataplane.ts';
+import type { EbpfPlaces } from './ebpf/kernel.ts';
+import { NODE_PLACES } from './ebpf/places.ts';
 import { NftablesDataPlane } from './nftables/dataplane.ts';
 import { familiesOf, familyConfigs, type Mode, MODES, type TableOptions } from './options.ts';
 
@@ -49,6 +52,8 @@ export interface ServiceProxyOptions extends TableOptions {
   readonly auditMs?: number;
   /** Shortest time between the starts of two changes of the kernel, ms. Default 0. */
   readonly minSyncMs?: number;
+  /** ebpf mode: where its programs work. Default: the whole machine. */
+  readonly ebpf?: EbpfPlaces;
   /** Something about a Service that its owner should know, as an Event. */
   readonly event?: ProxyEvent;
 }
@@ -131,11 +136,12 @@ function modeOf(plane: DataPlane): Mode {
 function makePlane(
   mode: Mode,
   tables: readonly FamilyConfig[],
-  options: Pick<ServiceProxyOptions, 'ns' | 'metrics' | 'ipvs'>,
+  options: Pick<ServiceProxyOptions, 'ns' | 'metrics' | 'ipvs' | 'ebpf'>,
   log: Logger,
 ): DataPlane {
   const shared = { tables, log, ...(options.ns === undefined ? {} : { ns: options.ns }) };
   if (mode === 'nftables') return new NftablesDataPlane(shared);
+  if (mode === 'ebpf') return new EbpfDataPlane({ ...shared, places: options.ebpf ?? NODE_PLACES });
   if (mode === 'ipvs')
     return new IpvsDataPlane({ ...shared, ...(options.ipvs === undefined ? {} : { settings: options.ipvs }) });
   return new IptablesDataPlane({ ...shared, ...(options.metrics === undefined ? {} : { metrics: options.metrics }) });

@@ -197,7 +197,8 @@ describe('timeouts', () => {
     async (which) => {
       const { port } = await serve(`.:0 {\n timeouts {\n read 1h\n idle 1h\n ${which} 1s\n }\n ${HOSTS}\n}`);
       const socket = tcpConnect({ port, host: '127.0.0.1' });
-      const closed = once(socket, 'close');
+      // Not events.once, which fails when the end is a reset.
+      const closed = new Promise((resolve) => socket.once('close', resolve));
       socket.on('error', () => {});
       if (which === 'idle') {
         socket.write(framed(question(WEB, 'A')));
@@ -217,7 +218,7 @@ describe('timeouts', () => {
     const { port } = await serve(`.:0 {\n ${HOSTS}\n}`);
     const socket = tcpConnect({ port, host: '127.0.0.1' });
     socket.on('error', () => {});
-    const closed = once(socket, 'close');
+    const closed = new Promise((resolve) => socket.once('close', resolve));
     socket.write('\0\0');
     await closed;
   });

@@ -1,6 +1,7 @@
 import { closeSync, readFileSync } from 'node:fs';
 import { KernelError } from '../errors.ts';
 import { ENOENT } from '../errno.ts';
+import { keyAndValueTypes } from './btf.ts';
 import { address, attribute, bpf, CMD, objectName, tryBpf } from './call.ts';
 
 const TYPE = {
@@ -10,6 +11,7 @@ const TYPE = {
   percpu_array: 6,
   lru_hash: 9,
   lpm_trie: 11,
+  sk_storage: 24,
 } as const;
 
 export interface MapSpec {
@@ -52,17 +54,52 @@ export class BpfMap {
     this.fd = fd;
   }
 
-  /** @throws KernelError EPERM without the right to */
+  /**
+   * `sk_storage` is a value beside each socket, which goes with it: keys are descriptors of sockets (4 bytes), values whole
+   * words, and `maxEntries` is 0.
+   *
+   * @throws KernelError EPERM without the right to
+   */
   static create(spec: MapSpec): BpfMap {
+    // The kernel takes such maps only with types of their keys and values.
+    const types = spec.type === 'sk_storage' ? keyAndValueTypes(spec.valueSize) : undefined;
+    try {
+      return new BpfMap(spec, BpfMap.#create(spec, types));
+    } finally {
+      if (types !== undefined) closeSync(types.fd);
+    }
+  }
+
+  /** Opens a map that was pinned; `spec` is what it was made with. */
+  static open(path: string, spec: MapSpec): BpfMap {
+    const name = Buffer.from(`${path}\0`);
+    return new BpfMap(spec, bpf(CMD.OBJ_GET, attribute(16, [[0, 8, address(name)]]), 'open pinned BPF map', path));
+  }
+
+  /** Keeps it beyond this process; `path` lies in a bpffs. */
+  pin(path: string): void {
+    const name = Buffer.from(`${path}\0`);
+    const attr = attribute(16, [
+      [0, 8, address(name)],
+      [8, 4, this.fd],
+    ]);
+    bpf(CMD.OBJ_PIN, attr, 'pin BPF map to', path);
+  }
+
+  static #create(spec: MapSpec, types: ReturnType<typeof keyAndValueTypes> | undefined): number {
+    const lazy = spec.noPreallocation === true || spec.type === 'lpm_trie' || spec.type === 'sk_storage';
     const attr = attribute(64, [
       [0, 4, TYPE[spec.type]],
       [4, 4, spec.keySize],
       [8, 4, spec.valueSize],
       [12, 4, spec.maxEntries],
-      [16, 4, spec.noPreallocation === true || spec.type === 'lpm_trie' ? NO_PREALLOC : 0],
+      [16, 4, lazy ? NO_PREALLOC : 0],
+      [48, 4, types?.fd ?? 0],
+      [52, 4, types?.key ?? 0],
+      [56, 4, types?.value ?? 0],
     ]);
     objectName(spec.name).copy(attr, 28);
-    return new BpfMap(spec, bpf(CMD.MAP_CREATE, attr, 'add BPF map', spec.name));
+    return bpf(CMD.MAP_CREATE, attr, 'add BPF map', spec.name);
   }
 
   /** Bytes of one value as calls exchange it: per-CPU maps give one after the other, each rounded up to 8. */

@@ -1,9 +1,12 @@
-import { closeSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { KernelError } from '../errors.ts';
 import { address, attribute, bpf, CMD, objectName, tryBpf } from './call.ts';
 
-const TYPE = { sched_cls: 3, xdp: 6 } as const;
+const TYPE = { sched_cls: 3, xdp: 6, cgroup_sock_addr: 18 } as const;
 const ATTACH = { xdp: 37, tcx_ingress: 46, tcx_egress: 47 } as const;
+/** Calls of programs in a control group that `cgroup_sock_addr` programs see and may change the address of. */
+const SOCKET_CALL = { connect4: 10, connect6: 11, getpeername4: 29, getpeername6: 30 } as const;
+export type SocketCall = keyof typeof SOCKET_CALL;
 /** Run XDP in the driver, or above it, which every link can. */
 const XDP_MODE = { native: 1 << 2, generic: 1 << 1 } as const;
 
@@ -12,6 +15,8 @@ export interface ProgramSpec {
   readonly name: string;
   /** What `Assembler.build` gives. */
   readonly code: Uint8Array;
+  /** The call that a `cgroup_sock_addr` program is for. */
+  readonly call?: SocketCall;
   /** Some helpers are only for programs under the GPL; ours are not. */
   readonly license?: string;
 }
@@ -46,7 +51,7 @@ export class BpfProgram {
         [24, 4, log === undefined ? 0 : 1],
         [28, 4, log?.length ?? 0],
         [32, 8, log === undefined ? 0 : address(log)],
-        [68, 4, spec.type === 'xdp' ? ATTACH.xdp : 0],
+        [68, 4, spec.call === undefined ? (spec.type === 'xdp' ? ATTACH.xdp : 0) : SOCKET_CALL[spec.call]],
       ]);
       objectName(spec.name).copy(attr, 48);
       return attr;
@@ -90,18 +95,32 @@ export class BpfProgram {
     return this.#attach(ifindex, where === 'ingress' ? ATTACH.tcx_ingress : ATTACH.tcx_egress, 0);
   }
 
+  /**
+   * Attaches a `cgroup_sock_addr` program to a control group (a directory of a cgroup2): it sees the calls of all processes
+   * in it and below, after what others have attached there. Linux 5.7.
+   */
+  attachCgroup(directory: string, call: SocketCall): BpfLink {
+    const fd = openSync(directory, 'r');
+    try {
+      return this.#attach(fd, SOCKET_CALL[call], 0, directory);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
   close(): void {
     closeSync(this.fd);
   }
 
-  #attach(ifindex: number, type: number, flags: number): BpfLink {
+  /** `target` is the number of a link, or the descriptor of a control group. */
+  #attach(target: number, type: number, flags: number, name = String(target)): BpfLink {
     const attr = attribute(64, [
       [0, 4, this.fd],
-      [4, 4, ifindex],
+      [4, 4, target],
       [8, 4, type],
       [12, 4, flags],
     ]);
-    return new BpfLink(bpf(CMD.LINK_CREATE, attr, `attach BPF program ${this.name} to link`, String(ifindex)));
+    return new BpfLink(bpf(CMD.LINK_CREATE, attr, `attach BPF program ${this.name} to`, name));
   }
 }
 

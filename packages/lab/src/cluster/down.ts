@@ -1,6 +1,7 @@
 import { existsSync, rmdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { detachHost } from '../host/link.ts';
+import { removeNodeCgroups } from '../node/cgroup.ts';
 import type { ClusterConfig } from './config.ts';
 import { findCluster, type HostContext, readJson } from './find.ts';
 import { type ClusterPaths, clusterPaths } from './paths.ts';
@@ -41,7 +42,9 @@ export async function removeCluster(
   host: HostContext,
   keepState: boolean,
 ): Promise<void> {
-  await killAndWait(readJson<ClusterPids>(paths.pidFile));
+  const pids = readJson<ClusterPids>(paths.pidFile);
+  await killAndWait(pids);
+  if (host.uid === 0 && pids?.cgroup !== undefined) removeNodeCgroups(config.name, pids.cgroup);
   await clearRuntime(config, paths, host);
   if (!keepState) await removeTree(paths.stateDir, config.rootless);
   for (const dir of [path.dirname(paths.runDir), path.dirname(paths.stateDir)]) {

@@ -9,7 +9,7 @@ import type { ClusterConfig } from './config.ts';
 import { followProgress } from './control.ts';
 import type { HostContext } from './find.ts';
 import type { ClusterPaths } from './paths.ts';
-import { childrenOf, type ClusterPids, clusterNamespaceArgs, recordOf } from './processes.ts';
+import { childrenOf, type ClusterPids, clusterNamespaceArgs, ownCgroup, recordOf } from './processes.ts';
 import type { ProgressEvent } from './progress.ts';
 import { clusterInitCommand, isRunning } from './units.ts';
 
@@ -56,7 +56,8 @@ export async function launch(
         init !== undefined &&
         readFileSync(`/proc/${init.pid}/cmdline`, 'latin1').startsWith('sh\0')
       ) {
-        const pids = { unshare, init };
+        const cgroup = ownCgroup();
+        const pids = { unshare, init, ...(cgroup === undefined ? {} : { cgroup }) };
         writeFileSync(paths.pidFile, JSON.stringify(pids));
         return pids;
       }

@@ -6,6 +6,8 @@ import { processStart, type UnitRecord } from './units.ts';
 export interface ClusterPids {
   readonly unshare: UnitRecord;
   readonly init: UnitRecord;
+  /** Control group in the cgroup2 hierarchy that it was started in. */
+  readonly cgroup?: string;
 }
 
 /** Children of a process, from /proc. */
@@ -21,6 +23,11 @@ export function childrenOf(pid: number): number[] {
 export function recordOf(pid: number): UnitRecord | undefined {
   const started = processStart(pid);
   return started === undefined ? undefined : { pid, started };
+}
+
+/** The control group of this process in the cgroup2 hierarchy; undefined when the kernel has none. */
+export function ownCgroup(): string | undefined {
+  return /^0::(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'utf8'))?.[1];
 }
 
 /** Arguments of `unshare` that make the namespaces a cluster lives in. With cgroups, pods do not see the host's groups by name. */

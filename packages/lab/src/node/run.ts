@@ -8,6 +8,7 @@ import type { ClusterConfig } from '../cluster/config.ts';
 import { type ClusterPaths, nodeDirs } from '../cluster/paths.ts';
 import { startKubelet } from '../kubelet/index.ts';
 import { underlayAddresses } from '../topology/addresses.ts';
+import { nodeSockets } from './cgroup.ts';
 import { CniPodNetwork } from './network.ts';
 
 /** Port of the agent's health and metrics, as kube-proxy's. */
@@ -54,6 +55,7 @@ export async function runNode(options: NodeOptions): Promise<void> {
       shimSourceDir: options.shimSourceDir,
     },
     announce: true,
+    ebpf: nodeSockets(config.name, name, dirs.runDir),
     listen: { host: address, port: HEALTH_PORT },
     log,
     metrics,

@@ -6,6 +6,7 @@ import { IpvsFamily } from '../ipvs/family.ts';
 import { stepLines } from '../ipvs/text.ts';
 import { writeRestore } from '../iptables/restore.ts';
 import { formatAddress } from '../model/packed.ts';
+import { socketLines } from '../ebpf/text.ts';
 import type { Planned } from '../model/types.ts';
 import type { Changes, ElementList } from '../nftables/changes.ts';
 import { FamilyState } from '../nftables/family.ts';
@@ -35,6 +36,8 @@ export function ruleChanges(mode: Mode, config: FamilyConfig, before: Entries, a
       return ipvsChanges(config, from, to);
     case 'nftables':
       return nftablesChanges(config, from, to);
+    case 'ebpf':
+      return [...ebpfChanges(config, from, to), ...nftablesChanges(config, from, to)];
   }
 }
 
@@ -73,6 +76,17 @@ function ipvsChanges(config: FamilyConfig, before: Entries, after: Entries): Rul
     state.moved({ ...state.around, local: new Set(local), nodePortAddresses: local });
     return stepLines(state.steps(true));
   };
+  const [old, now] = [lines(before), lines(after)];
+  const [known, wanted] = [new Set(old), new Set(now)];
+  return [
+    ...old.filter((line) => !wanted.has(line)).map((text) => ({ sign: '-' as const, text })),
+    ...now.filter((line) => !known.has(line)).map((text) => ({ sign: '+' as const, text })),
+  ];
+}
+
+/** Maps of the socket programs, a line per frontend. */
+function ebpfChanges(config: FamilyConfig, before: Entries, after: Entries): RuleLine[] {
+  const lines = (entries: Entries): string[] => (config.masqueradeAll ? [] : socketLines(config.family, entries));
   const [old, now] = [lines(before), lines(after)];
   const [known, wanted] = [new Set(old), new Set(now)];
   return [

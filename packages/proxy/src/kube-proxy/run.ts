@@ -4,11 +4,13 @@ import { EventRecorder, isStatus, type KubeClient, type Node, resources } from '
 import type { NetNs } from '@weft/kernel';
 import { type Family, parsePrefix } from '@weft/net';
 import { type Logger, Metrics, WeftError } from '@weft/plan';
+import { EbpfDataPlane } from '../ebpf/dataplane.ts';
+import { NODE_PLACES } from '../ebpf/places.ts';
 import { IptablesDataPlane } from '../iptables/dataplane.ts';
 import { NftablesDataPlane } from '../nftables/dataplane.ts';
 import type { IpvsSettings } from '../ipvs/compile.ts';
 import { IpvsDataPlane } from '../ipvs/dataplane.ts';
-import { familyConfigs, type Mode, MODES, type TableOptions } from '../options.ts';
+import { familyConfigs, type Mode, MODES, type TableOptions, usesNftables } from '../options.ts';
 import { proxyInformers, ServiceProxy } from '../proxy.ts';
 import type { KubeProxyConfiguration } from './configuration.ts';
 import { tuneConntrack } from './conntrack.ts';
@@ -79,7 +81,7 @@ export async function runKubeProxy(options: KubeProxyOptions): Promise<RunningKu
     log,
     metrics,
     // A restore of iptables holds the lock that all share; a change of a map does not.
-    ...(mode === 'nftables' ? {} : { minSyncMs: config[mode].minSyncPeriod }),
+    ...(mode === 'iptables' || mode === 'ipvs' ? { minSyncMs: config[mode].minSyncPeriod } : {}),
     ...(ns === undefined ? {} : { ns }),
     event: (service, type, reason, message) => {
       const [namespace = '', name = ''] = service.split('/');
@@ -119,6 +121,7 @@ export async function cleanupKubeProxy(log: Logger, ns?: NetNs): Promise<void> {
   await new NftablesDataPlane(shared).cleanup();
   await new IptablesDataPlane(shared).cleanup();
   await new IpvsDataPlane(shared).cleanup();
+  await new EbpfDataPlane({ ...shared, places: NODE_PLACES }).cleanup();
 }
 
 function setOomScore(score: number, log: Logger): void {
@@ -142,12 +145,12 @@ interface Surroundings {
 }
 
 async function tableOptions(config: KubeProxyConfiguration, mode: Mode, at: Surroundings): Promise<TableOptions> {
-  // ipvs mode takes its masquerading from the iptables part, as kube-proxy's does.
-  const plane = config[mode === 'ipvs' ? 'iptables' : mode];
+  // ipvs mode takes its masquerading from the iptables part, as kube-proxy's does; ebpf mode has no part of its own.
+  const plane = config[usesNftables(mode) ? 'nftables' : 'iptables'];
   const { detectLocalMode, detectLocal } = config;
   const shared = {
     families: families(),
-    serviceCidrs: mode === 'nftables' ? await serviceCidrs(at) : [],
+    serviceCidrs: usesNftables(mode) ? await serviceCidrs(at) : [],
     masqueradeAll: plane.masqueradeAll,
     masqueradeBit: plane.masqueradeBit,
     localhostNodePorts: config.iptables.localhostNodePorts,

@@ -3,7 +3,8 @@ import { parsePrefix } from '@weft/net';
 import type { KubeProxyConfiguration } from './configuration.ts';
 import { formatDuration } from './duration.ts';
 
-const MODES = ['iptables', 'ipvs', 'nftables'];
+/** kube-proxy's own, and one of ours. */
+const MODES = ['iptables', 'ipvs', 'nftables', 'ebpf'];
 const LOCAL_MODES = ['ClusterCIDR', 'NodeCIDR', 'BridgeInterface', 'InterfaceNamePrefix'];
 const WORDS = ['primary', 'localhost', 'all'];
 

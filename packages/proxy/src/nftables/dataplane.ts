@@ -43,6 +43,7 @@ const KEEP_BYTES = 16_384;
  */
 export class NftablesDataPlane implements DataPlane {
   readonly name = 'nftables';
+  readonly sharesNftables = true;
   readonly capabilities: Capabilities = {
     families: [4, 6],
     protocols: ['TCP', 'UDP', 'SCTP'],
@@ -129,8 +130,9 @@ export class NftablesDataPlane implements DataPlane {
     this.#nft = undefined;
   }
 
-  async cleanup(): Promise<void> {
+  async cleanup(next?: DataPlane): Promise<void> {
     await this.#last.catch(() => {});
+    if (next?.sharesNftables === true) return;
     const nft = this.#nft ?? Nft.open(this.#options.ns);
     const batch = new NftBatch();
     await calm(nft, ['ip', 'ip6']);

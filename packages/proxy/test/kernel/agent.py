@@ -123,6 +123,8 @@ def handle(c):
             return s.recv(256).decode().strip()
         except OSError as error:
             return outcome(error)
+    if op == "peer":
+        return sockets[c["id"]].getpeername()[0]
     if op == "close":
         return sockets.pop(c["id"]).close()
     if op == "hammer":

@@ -15,6 +15,8 @@ export function serviceCompliance(
   make: PlaneFactory,
   /** Changes that are made under load; fewer for planes that start a program for each. */
   changes = 2000,
+  /** What a stage needs before the data plane can work on it. */
+  prepare: (stage: Stage) => void = () => {},
 ): void {
   describe(`Services by ${plane}`, () => {
     let stage: Stage;
@@ -22,6 +24,7 @@ export function serviceCompliance(
 
     beforeAll(async () => {
       stage = await Stage.build();
+      prepare(stage);
       bench = await Bench.start(stage, make);
     });
 

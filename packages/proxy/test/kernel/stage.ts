@@ -40,6 +40,11 @@ export class Host {
     });
   }
 
+  /** Process in the namespace. */
+  get pid(): number {
+    return this.#child.pid as number;
+  }
+
   #command<T>(command: Record<string, unknown>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.#waiting.push({ resolve: resolve as (v: unknown) => void, reject });
@@ -64,6 +69,11 @@ export class Host {
 
   talk(id: string): Promise<string> {
     return this.#command({ op: 'talk', id });
+  }
+
+  /** The address that a socket names as its other end. */
+  peer(id: string): Promise<string> {
+    return this.#command({ op: 'peer', id });
   }
 
   /** Closes what `open` opened. */

@@ -1,43 +1,53 @@
+import { existsSync } from 'node:fs';
 import { once } from 'node:events';
 import net from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { connectTcp } from '@weft/kernel';
 import type { DataPlane } from '../../src/dataplane.ts';
+import { EbpfDataPlane } from '../../src/ebpf/dataplane.ts';
 import { IptablesDataPlane } from '../../src/iptables/dataplane.ts';
 import { NftablesDataPlane } from '../../src/nftables/dataplane.ts';
 import { familyConfigs, type Mode, type TableOptions } from '../../src/options.ts';
 import { ServiceProxy } from '../../src/proxy.ts';
+import { TestCgroup } from '../support/cgroup.ts';
 import { Bench, byName, OPTIONS, Stage } from './bench.ts';
 
 describe('changing the data plane', () => {
   let stage: Stage;
   let bench: Bench;
 
+  const group = new TestCgroup();
+
   beforeAll(async () => {
     stage = await Stage.build();
+    for (const host of [stage.node, stage.pod1, stage.pod2, stage.ep1, stage.ep2]) group.enter(host.pid);
   });
 
   afterAll(async () => {
     await stage?.close();
+    group.close();
   });
 
-  const plane = (mode: Mode, options: TableOptions = OPTIONS): DataPlane =>
-    mode === 'nftables'
-      ? new NftablesDataPlane({ ns: stage.node.ns, tables: familyConfigs(options, mode) })
-      : new IptablesDataPlane({ ns: stage.node.ns, variant: 'legacy', tables: familyConfigs(options, mode) });
+  const plane = (mode: Mode, options: TableOptions = OPTIONS): DataPlane => {
+    const shared = { ns: stage.node.ns, tables: familyConfigs(options, mode) };
+    if (mode === 'ebpf') return new EbpfDataPlane({ ...shared, places: group });
+    return mode === 'nftables'
+      ? new NftablesDataPlane(shared)
+      : new IptablesDataPlane({ ...shared, variant: 'legacy' });
+  };
 
   beforeEach(async () => {
     bench = await Bench.start(stage, () => plane('nftables'));
     return async () => {
       await bench.close();
-      await plane('nftables').cleanup();
-      await plane('iptables').cleanup();
+      for (const mode of ['ebpf', 'nftables', 'iptables'] as const) await plane(mode).cleanup();
     };
   });
 
   const traces = (): Partial<Record<Mode, boolean>> => ({
     nftables: stage.onNode('nft', 'list', 'tables').includes('weft-services'),
     iptables: /KUBE-/.test(stage.onNode('iptables-legacy-save')),
+    ebpf: existsSync(group.pins),
   });
 
   it('back and forth under load fails no connection, breaks none that is open, and leaves no trace of the other', async () => {
@@ -54,11 +64,16 @@ describe('changing the data plane', () => {
     await stage.pod1.hammer('cluster', { dst: ip, port: 80 });
     await stage.outside.hammer('node', { dst: '192.168.0.1', port: nodePort });
     await stage.remote.hammer('external', { dst: externalIP, port: 80, src: stage.remotePods[0] });
-    for (let i = 0; i < 4; i++) {
-      for (const mode of ['iptables', 'nftables'] as const) {
+    const order = ['iptables', 'nftables', 'ebpf', 'iptables', 'ebpf', 'nftables'] as const;
+    for (let i = 0; i < 2; i++) {
+      for (const mode of order) {
         await bench.proxy.switchTo(plane(mode));
         expect(bench.proxy.dataPlane.name).toBe(mode);
-        expect(traces()).toEqual({ nftables: mode === 'nftables', iptables: mode === 'iptables' });
+        expect(traces()).toEqual({
+          nftables: mode !== 'iptables',
+          iptables: mode === 'iptables',
+          ebpf: mode === 'ebpf',
+        });
         expect(await bench.proxy.audit()).toBe(0);
         await bench.endpoints(name, [[ep1], [ep2, rep1], [ep1, ep2, rep1]][i % 3] ?? []);
       }
@@ -84,7 +99,7 @@ describe('changing the data plane', () => {
     broken.complete = () => Promise.reject(new Error('no such kernel'));
     await expect(bench.proxy.switchTo(broken)).rejects.toThrow('no such kernel');
     expect(bench.proxy.dataPlane.name).toBe('nftables');
-    expect(traces()).toEqual({ nftables: true, iptables: false });
+    expect(traces()).toEqual({ nftables: true, iptables: false, ebpf: false });
     await bench.endpoints(name, [bench.at.ep2]);
     expect(byName(await stage.pod1.ask({ dst: ip, port: 80, count: 3 }))).toEqual({ ep2: 3 });
   });
@@ -182,7 +197,7 @@ describe('changing the data plane', () => {
       };
       await bench.service(name, spec, { loadBalancer: { ingress: [{ ip: vip }] } });
       await bench.endpoints(name, [bench.at.ep1]);
-      for (const mode of ['iptables', 'nftables'] as const) {
+      for (const mode of ['iptables', 'ebpf', 'nftables'] as const) {
         await bench.proxy.switchTo(plane(mode, options));
         await bench.proxy.idle();
         expect(await ask(32113), mode).toMatchObject({ status: 200, weight: '1' });
