@@ -1,5 +1,6 @@
 // Bundles the command and the plugins' fallback into dist/. One file per entry point, split so that a process loads
 // only what it runs.
+import { execFileSync } from 'node:child_process';
 import { build } from 'esbuild';
 import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -38,6 +39,14 @@ await build({
   legalComments: 'none',
   logLevel: 'warning',
 });
+// The CNI plugin executable, where there is a compiler; without it plugins are built, or run as scripts, where they are installed.
+try {
+  execFileSync('/bin/sh', [path.join(root, 'native/cni-shim/build.sh'), path.join(staging, 'cni-shim')], {
+    stdio: 'pipe',
+  });
+} catch (error) {
+  process.stderr.write(`build: no CNI shim: ${String(error.stderr).trim().split('\n').at(-1)}\n`);
+}
 // Swapped by rename, so that a running cluster never reads half a build.
 rmSync(`${out}.old`, { recursive: true, force: true });
 if (existsSync(out)) renameSync(out, `${out}.old`);

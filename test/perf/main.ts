@@ -6,7 +6,7 @@ type Benchmark = (args: readonly string[]) => Promise<void>;
 /** Each prints a table with a peer or a floor measured in the same run. */
 const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
   up: async () => (await import('./up.ts')).up,
-  cni: async () => (await import('./cni.ts')).cni,
+  cni: async () => (await import('./cni/main.ts')).cni,
   throughput: async () => (await import('./throughput.ts')).throughput,
   services: async () => (await import('./services.ts')).services,
   'services-path': async () => (await import('./services-path.ts')).servicesPath,

@@ -15,7 +15,7 @@ import { AddressCache } from './addresses/cache.ts';
 import { BlockRoutes } from './addresses/routes.ts';
 import { BgpObjects } from './bgp.ts';
 import { writeConflist } from './conflist.ts';
-import { healthServer, listenOrReport } from './http.ts';
+import { type HealthCheck, healthServer, listenOrReport } from './http.ts';
 import { slimBalancer } from './balancers.ts';
 import { PodNetworks } from './networks/pod-networks.ts';
 import { podCidrsOf, slimNode } from './nodes.ts';
@@ -40,7 +40,11 @@ export interface AgentOptions {
     /** Keeps the compiled shim for the next start. */
     readonly shimCacheDir?: string;
     readonly shimSourceDir?: string;
+    /** The shim as it was built with this program, where it was. */
+    readonly shimPrebuilt?: string;
   };
+  /** Whether Services are this agent's as well, and not kube-proxy's. Default true. */
+  readonly services?: boolean;
   /** Where NodePorts answer; see ServiceProxy. */
   readonly nodePortAddresses?: readonly string[];
   /** Data plane of Services, unless the Node's annotation says another one. Default nftables. */
@@ -155,7 +159,7 @@ export class Agent {
     this.#cache.start(signal);
     this.#addresses.start(signal);
     this.#bgp?.start(signal);
-    this.#startServices(signal);
+    if (this.#services) this.#startServices(signal);
     this.#balancers?.start(signal);
     signal.addEventListener('abort', () => void this.#stop(), { once: true });
     const [installed] = await Promise.all([
@@ -164,9 +168,10 @@ export class Agent {
         agentSocket: cni.socketPath,
         ...(cni.shimCacheDir === undefined ? {} : { cacheDir: cni.shimCacheDir }),
         ...(cni.shimSourceDir === undefined ? {} : { sourceDir: cni.shimSourceDir }),
+        ...(cni.shimPrebuilt === undefined ? {} : { prebuilt: cni.shimPrebuilt }),
       }),
       this.cni.start(),
-      this.proxy.start(signal),
+      this.#services ? this.proxy.start(signal) : undefined,
       this.fabric.start(),
       this.#announcer?.start(),
     ]);
@@ -177,7 +182,11 @@ export class Agent {
       const own = change === 'pools' ? this.#nodes.get(this.#options.nodeName) : undefined;
       if (own !== undefined) this.#configure(own);
     });
-    this.#nodes.on({ add: (n) => this.#mode.node(n), update: (_, n) => this.#mode.node(n) });
+    if (this.#services) this.#nodes.on({ add: (n) => this.#mode.node(n), update: (_, n) => this.#mode.node(n) });
+  }
+
+  get #services(): boolean {
+    return this.#options.services ?? true;
   }
 
   /** Why pods cannot be given a network now, or undefined. */
@@ -242,19 +251,17 @@ export class Agent {
   }
 
   #serveHealth(listen: { readonly host: string; readonly port: number }): void {
+    const proxy = (problem: () => string | undefined): HealthCheck[] =>
+      this.#services ? [{ name: 'proxy', problem }] : [];
     const server = healthServer({
-      live: [
-        {
-          name: 'proxy',
-          problem: () =>
-            this.proxy.health.healthy || this.proxy.state.applies === 0
-              ? undefined
-              : 'Services have been waiting for too long',
-        },
-      ],
+      live: proxy(() =>
+        this.proxy.health.healthy || this.proxy.state.applies === 0
+          ? undefined
+          : 'Services have been waiting for too long',
+      ),
       ready: [
         { name: 'network', problem: () => this.#networkProblem },
-        { name: 'proxy', problem: () => (this.proxy.health.healthy ? undefined : 'Services are not in effect') },
+        ...proxy(() => (this.proxy.health.healthy ? undefined : 'Services are not in effect')),
         {
           name: 'fabric',
           // A peer that cannot be reached is in the log and the metrics; it must not take every node out of service.
@@ -269,6 +276,7 @@ export class Agent {
   }
 
   async #stop(): Promise<void> {
-    await Promise.all([this.fabric.stop(), this.cni.stop(), this.proxy.stop(), this.#announcer?.stop()]);
+    const proxy = this.#services ? this.proxy.stop() : undefined;
+    await Promise.all([this.fabric.stop(), this.cni.stop(), proxy, this.#announcer?.stop()]);
   }
 }

@@ -204,6 +204,25 @@ program
   .action(async (options) => (await import('./commands/bgp.ts')).bgpStatusCommand(options));
 
 program
+  .command('agent')
+  .description('the pod network of this machine, for any cluster: CNI plugins, addresses, routes to other nodes')
+  .option('--node-name <name>', "this machine's Node (default: $NODE_NAME, or the host name)")
+  .option('--kubeconfig <file>', 'how to reach the API server (default: as a pod of the cluster)')
+  .option('--cluster-cidr <cidrs>', 'addresses of all pods, one CIDR per family (default: those of the Nodes)')
+  .option('--service-cidr <cidrs>', 'addresses of Services')
+  .option('--backend <backend>', 'how pods of different nodes reach each other: vxlan, host-gw or bgp (default: vxlan)')
+  .option('--direct-routing', 'no tunnel to nodes of the same subnet')
+  .option('--mtu <bytes>', "pods' MTU (default: what the nodes' network leaves)", number)
+  .option('--conf-dir <dir>', 'where container runtimes look for network configurations', '/etc/cni/net.d')
+  .option('--bin-dir <dir>', 'where container runtimes look for plugins', '/opt/cni/bin')
+  .option('--socket <path>', 'where the plugins find this process', '/run/weft/cni.sock')
+  .option('--state-dir <dir>', 'journals of addresses and host ports', '/var/lib/weft/cni')
+  .option('--services', 'Services too, in the place of kube-proxy')
+  .option('--announce', 'answer for addresses of load balancers that the controller gives to this node')
+  .option('--listen <address>', 'address of /healthz, /readyz and /metrics', '0.0.0.0:10266')
+  .action(async (options) => (await import('./commands/agent.ts')).agent(options));
+
+program
   .command('kube-proxy')
   .description('Services on this machine for any cluster, with the flags and the configuration file of kube-proxy')
   .helpOption(false)

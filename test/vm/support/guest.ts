@@ -105,6 +105,8 @@ ln -s /proc/self/fd /dev/fd
 printf '#!/bin/sh\\nexec /sbin/modprobe -d /tmp/guest -S ${release} "$@"\\n' >/run/modprobe
 chmod 755 /run/modprobe
 echo /run/modprobe >/proc/sys/kernel/modprobe
+# Makes /dev/net/tun, without which nobody asks for it.
+/run/modprobe tun
 hostname guest
 # Namespaces without tunl0 and the like, as where these drivers are not loaded.
 echo 1 >/proc/sys/net/core/fb_tunnels_only_for_init_net

@@ -1,6 +1,13 @@
-import { formatIp, parseInterfaceAddress } from '@weft/net';
-import { type Allocation, type Ipam, parseWanted, type PodReference, type Reservation } from '../ipam/ipam.ts';
-import { type RangeSet, rangeSetsFromConfig } from '../ipam/range.ts';
+import { formatIp, parseInterfaceAddress, parseIp, prefixContains } from '@weft/net';
+import {
+  type AddressRequest,
+  type Allocation,
+  type Ipam,
+  parseWanted,
+  type PodReference,
+  type Reservation,
+} from '../ipam/ipam.ts';
+import { type AddressRange, type RangeSet, rangeSetsFromConfig } from '../ipam/range.ts';
 import type { AddressAuthority, AddressQuestion } from '../pools/authority.ts';
 import { execPlugin, findPlugin } from '../runtime/exec.ts';
 import { CniCode, CniError } from '../spec/errors.ts';
@@ -53,18 +60,55 @@ export function rangesOrNone(ipam: JsonObject): readonly RangeSet[] {
   return field(ipam, 'ranges') === undefined && field(ipam, 'subnet') === undefined ? [] : rangeSetsFromConfig(ipam);
 }
 
+/** The configured range that an address lies in, whoever chose it. */
+function ownRangeOf(ipam: JsonObject, address: string): AddressRange | undefined {
+  const ip = parseIp(address);
+  if (ip === undefined) return undefined;
+  return rangesOrNone(ipam)
+    .flatMap((set) => set.ranges)
+    .find(({ prefix }) => prefixContains(prefix, ip));
+}
+
+/**
+ * Whether a bridge can be the gateway of these addresses: those of the configured ranges, not those of pools. Throws for
+ * some of each, because pods of a bridge look for their neighbours on it.
+ */
+export function bridgeable(ipam: JsonObject, addresses: readonly string[]): boolean {
+  if (stringField(ipam, 'type', 'ipam.type') !== POOLS_TYPE) return true;
+  const inside = addresses.filter((address) => ownRangeOf(ipam, address) !== undefined);
+  if (inside.length === 0 || inside.length === addresses.length) return inside.length > 0;
+  throw new CniError(
+    CniCode.invalidConfig,
+    `mode "bridge": ${addresses.join(' and ')} are of a pool and of the node's own CIDR`,
+    'ask for addresses of pools of both families, or use mode "ptp"',
+  );
+}
+
+/** The same choice without the addresses that a bridge has as gateway. */
+function withoutGateways(requests: readonly AddressRequest[], own: readonly RangeSet[]): readonly AddressRequest[] {
+  const gateways = own.flatMap((set) => set.ranges.map(({ gateway }) => gateway));
+  const guarded = (range: AddressRange): AddressRange => {
+    const gateway = gateways.find((ip) => prefixContains(range.prefix, ip));
+    return gateway === undefined ? range : { ...range, gateway };
+  };
+  const sets = (list: readonly RangeSet[]) => list.map((set) => ({ ...set, ranges: set.ranges.map(guarded) }));
+  return requests.map((request) => ({ ...request, sets: sets(request.sets) }));
+}
+
 /** Sets addresses aside as the authority chooses; when they run out, waits for what it can get in addition. */
 async function reserveChosen(
   store: Ipam,
   authority: AddressAuthority,
   question: AddressQuestion,
   base: Omit<Allocation, 'state' | 'addresses' | 'since'>,
+  bridged: boolean,
 ): Promise<Reservation & { readonly mac: string | undefined }> {
   for (let round = 0; ; round++) {
     const { requests, mac, sticky } = await authority.choose(question);
     try {
       const record = { ...base, ...(sticky ? { sticky } : {}) };
-      return { ...store.reserveFrom(record, requests), mac };
+      const wanted = bridged ? withoutGateways(requests, question.ranges) : requests;
+      return { ...store.reserveFrom(record, wanted), mac };
     } catch (error) {
       const exhausted = error instanceof CniError && error.cniCode === CniCode.tryAgainLater;
       if (!exhausted || round >= GROW_LIMIT) throw error;
@@ -102,27 +146,25 @@ export async function reserveAddresses(
     readonly link?: string;
     readonly sandbox?: string;
     readonly wanted: readonly string[];
+    /** A bridge is the gateway of the configured ranges. */
+    readonly bridged?: boolean;
   },
   authority?: AddressAuthority,
 ): Promise<Addressing> {
-  const { wanted, ...rest } = record;
+  const { wanted, bridged = false, ...rest } = record;
   const pod = podOf(request.args);
   const attachment = { network: request.network, containerId: request.containerId, ifname: request.ifname };
   const base = { ...rest, ...attachment, ...(pod === undefined ? {} : { pod }) };
   if (isOwnIpam(ipam)) {
     const chosen = authority !== undefined && stringField(ipam, 'type', 'ipam.type') === POOLS_TYPE;
     const reserved: Reservation & { readonly mac?: string | undefined } = chosen
-      ? await reserveChosen(store, authority, questionOf(request, ipam, parseWanted(wanted), pod), base)
+      ? await reserveChosen(store, authority, questionOf(request, ipam, parseWanted(wanted), pod), base, bridged)
       : store.reserve(base, rangeSetsFromConfig(ipam), parseWanted(wanted));
     const { allocation, given, mac } = reserved;
-    const addresses = given.map(
-      ({ address, range }): PodAddress => ({
-        family: range.prefix.ip.family,
-        ip: address,
-        length: range.prefix.length,
-        gateway: formatIp(range.gateway),
-      }),
-    );
+    const addresses = given.map(({ address, range }): PodAddress => {
+      const { prefix, gateway } = (bridged ? ownRangeOf(ipam, address) : undefined) ?? range;
+      return { family: prefix.ip.family, ip: address, length: prefix.length, gateway: formatIp(gateway) };
+    });
     return { allocation, addresses, routes: routesFromConfig(ipam), dns: undefined, mac };
   }
   // The record has no addresses of ours, but it says what must be taken down after a crash.

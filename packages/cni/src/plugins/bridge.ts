@@ -120,7 +120,7 @@ class BridgePlugin implements Plugin {
       const mtu = conf.mtu === undefined ? {} : { mtu: conf.mtu };
       const bridge = filtering ? { bridge: { vlanFiltering: true } } : {};
       try {
-        await rtnl.links.add({ name: conf.bridge, kind: 'bridge', up: true, ...mtu, ...bridge });
+        await rtnl.links.add({ name: conf.bridge, kind: 'bridge', ...mtu, ...bridge });
       } catch (error) {
         if (filtering && isKernelError(error, 'EOPNOTSUPP')) {
           throw invalid('vlan: this kernel cannot tell VLANs of a bridge', 'CONFIG_BRIDGE_VLAN_FILTERING is not set');
@@ -153,9 +153,12 @@ class BridgePlugin implements Plugin {
       if (!conf.preserveDefaultVlan) b.bridgeVlans.del({ index: near.index, id: DEFAULT_VLAN });
       if (vlan > 0) {
         b.bridgeVlans.add({ index: near.index, id: vlan, pvid: true, untagged: true });
-        b.bridgeVlans.add({ index: bridge.index, id: vlan, self: true });
+        // The gateway's address is on a port of the bridge itself.
+        if (conf.isGateway) b.bridgeVlans.add({ index: bridge.index, id: vlan, self: true });
       }
       for (const { id, last } of vlanTrunk) b.bridgeVlans.add({ index: near.index, id, last });
+      // What comes without a tag has to be in some VLAN: the reference's choice for a trunk alone.
+      if (vlan === 0) b.bridgeVlans.add({ index: near.index, id: DEFAULT_VLAN, pvid: true, untagged: true });
     });
   }
 

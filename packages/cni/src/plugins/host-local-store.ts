@@ -34,7 +34,7 @@ function content({ containerId, ifname }: Attachment): string {
 
 /**
  * The reference plugin's store: a directory per network with a file per address, which it may use at the same time. All
- * methods but `locked` are for use inside `locked`.
+ * methods but `locked` and `looking` are for use inside of these.
  */
 export class HostLocalStore {
   readonly dir: string;
@@ -66,6 +66,16 @@ export class HostLocalStore {
     }
   }
 
+  /** As `locked`, for work that changes nothing: where nobody can write, nobody needs the lock. */
+  async looking<T>(work: () => T): Promise<T> {
+    try {
+      return await this.locked(work);
+    } catch (error) {
+      if (!(error instanceof CniError) || !isErrno(error.cause, 'EROFS')) throw error;
+      return work();
+    }
+  }
+
   #failed(error: unknown): unknown {
     if (error instanceof CniError || isKernelError(error)) return error;
     const code = (error as NodeJS.ErrnoException).code;
@@ -75,9 +85,18 @@ export class HostLocalStore {
 
   /** Addresses that are taken, in their usual form. */
   taken(): Set<string> {
-    const names = readdirSync(this.dir);
+    const names = this.#names();
     for (const name of names) if (name.startsWith(UNFINISHED)) this.#drop(name);
     return new Set(names.filter((name) => parseIp(name) !== undefined));
+  }
+
+  #names(): readonly string[] {
+    try {
+      return readdirSync(this.dir);
+    } catch (error) {
+      if (isErrno(error, 'ENOENT')) return [];
+      throw this.#failed(error);
+    }
   }
 
   /** Sets an address aside. False when it is taken. After a crash at any point it is either whole or not there. */

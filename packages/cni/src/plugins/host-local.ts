@@ -138,19 +138,25 @@ class HostLocalPlugin implements Plugin {
 
   async del(request: PluginRequest): Promise<void> {
     const store = storeOf(request, ipamOf(request));
-    await store.locked(() => store.release(request));
+    try {
+      await store.locked(() => store.release(request));
+    } catch (error) {
+      // A disk that cannot be written keeps nobody from going who has nothing there.
+      const held = await store.looking(() => store.of(request)).catch(() => [request.containerId]);
+      if (held.length > 0) throw error;
+    }
   }
 
   async check(request: PluginRequest): Promise<void> {
     const store = storeOf(request, ipamOf(request));
-    const own = await store.locked(() => store.of(request));
+    const own = await store.looking(() => store.of(request));
     if (own.length > 0) return;
     throw new CniError(CniCode.unknownContainer, `host-local: no address of container ${request.containerId} is known`);
   }
 
   async status(request: PluginRequest): Promise<void> {
     const { sets, store } = read(request);
-    const taken = await store.locked(() => store.taken());
+    const taken = await store.looking(() => store.taken());
     for (const set of sets) {
       const inside = [...taken].filter((text) => rangeOf(set, parseIp(text) as Ip) !== undefined).length;
       if (BigInt(inside) < rangeSetSize(set)) continue;

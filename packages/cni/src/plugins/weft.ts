@@ -10,7 +10,7 @@ import type { AddressAuthority } from '../pools/authority.ts';
 import type { NodeNetwork } from '../wiring/node.ts';
 import { ptp } from '../wiring/ptp.ts';
 import type { Wiring } from '../wiring/wiring.ts';
-import { delegateIpam, isOwnIpam, POOLS_TYPE, rangesOrNone, reserveAddresses } from './addressing.ts';
+import { bridgeable, delegateIpam, isOwnIpam, POOLS_TYPE, rangesOrNone, reserveAddresses } from './addressing.ts';
 import { hostLinkName, podMac, readWeftConfig, type WeftConfig } from './config.ts';
 
 export interface WeftPluginDeps {
@@ -24,8 +24,9 @@ export interface WeftPluginDeps {
 /** Longest text an interface alias holds (IFALIASZ - 1). */
 const ALIAS_BYTES = 255;
 
-function wiringOf(config: WeftConfig): Wiring {
-  return config.mode === 'bridge' ? bridge(config.bridge) : ptp;
+/** Addresses of pools are in no subnet that a bridge could be the gateway of: their pods are connected point to point. */
+function wiringOf({ mode, bridge: name, ipam }: WeftConfig, addresses: readonly string[]): Wiring {
+  return mode === 'bridge' && bridgeable(ipam, addresses) ? bridge(name) : ptp;
 }
 
 /** The main plugin: a veth pair between pod and node, addresses by our own IPAM or another plugin's. */
@@ -49,17 +50,20 @@ export class WeftPlugin implements Plugin {
         ipam,
         request,
         config.ipam,
-        { kind: 'wired', link, sandbox: sandbox.inode.toString(), wanted: config.ips },
-        // Addresses of pools are in no subnet that a bridge could be the gateway of.
-        config.mode === 'bridge' ? undefined : this.#deps.authority,
+        {
+          kind: 'wired',
+          link,
+          sandbox: sandbox.inode.toString(),
+          wanted: config.ips,
+          bridged: config.mode === 'bridge',
+        },
+        this.#deps.authority,
       );
       try {
-        const result = await wiringOf(config).connect(node, {
+        const ips = addresses.map((a) => a.ip);
+        const result = await wiringOf(config, ips).connect(node, {
           link,
-          alias: aliasOf(
-            allocation,
-            addresses.map((a) => a.ip),
-          ),
+          alias: aliasOf(allocation, ips),
           ifname: request.ifname,
           mac: config.mac ?? mac ?? podMac(request),
           mtu: config.mtu,
@@ -107,7 +111,13 @@ export class WeftPlugin implements Plugin {
     const sandbox = node.openSandbox(request.netns);
     try {
       const { ifname } = request;
-      await wiringOf(config).check(node, { link: allocation.link ?? '', ifname, sandbox, result, addresses });
+      await wiringOf(config, addresses).check(node, {
+        link: allocation.link ?? '',
+        ifname,
+        sandbox,
+        result,
+        addresses,
+      });
     } finally {
       sandbox.close();
     }

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { WeftError } from '@weft/plan';
 import { CniCode, CniError } from '../spec/errors.ts';
 import { numberField, parseObject, stringField } from '../spec/json.ts';
+import type { DirectAgent } from './direct.ts';
 
 export interface ExecOptions {
   readonly env: Readonly<Record<string, string>>;
@@ -14,6 +15,8 @@ export interface ExecOptions {
   readonly signal?: AbortSignal;
   /** Gets what a plugin that succeeded wrote to stderr. */
   readonly onStderr?: (text: string) => void;
+  /** Asked first; what it does not answer is executed. */
+  readonly direct?: DirectAgent | undefined;
 }
 
 /** Longest output of a plugin, bytes: results are a few kilobytes, and what never ends must not fill our memory. */
@@ -147,7 +150,7 @@ function pluginError(file: string, ended: Ended): CniError {
 export async function execPlugin(file: string, options: ExecOptions): Promise<string> {
   for (let attempt = 0; ; attempt++) {
     try {
-      const ended = await start(file, options);
+      const ended = (await options.direct?.call(file, options)) ?? (await start(file, options));
       if (ended.status !== 0) throw pluginError(file, ended);
       if (ended.stderr !== '') options.onStderr?.(ended.stderr);
       return ended.stdout;

@@ -7,6 +7,7 @@ import { checkResult, parseResult, resultToVersion } from '../spec/result.ts';
 import type { Attachment, CniCommand, CniResult } from '../spec/types.ts';
 import { CURRENT_VERSION, isSupportedVersion, versionAtLeast } from '../spec/versions.ts';
 import { type CachedAttachment, ResultCache } from './cache.ts';
+import { DirectAgent } from './direct.ts';
 import { loadNetwork, type NetworkList, type PluginConfig } from './config.ts';
 import { execPlugin, findPlugin } from './exec.ts';
 
@@ -25,6 +26,8 @@ export interface CniRuntimeOptions {
   readonly onStderr?: (text: string) => void;
   /** Answers calls of plugins that need no program. */
   readonly inProcess?: InProcess;
+  /** Calls the agent itself where the executable would do nothing else: Node takes a millisecond to start one. */
+  readonly direct?: boolean;
 }
 
 /** A call of a plugin, as its executable would get it. */
@@ -68,9 +71,11 @@ export class CniRuntime {
   readonly #env: Readonly<Record<string, string>>;
   readonly #found = new Map<string, Promise<string>>();
   readonly #locks = new Map<string, Locks>();
+  readonly #direct: DirectAgent | undefined;
 
   constructor(options: CniRuntimeOptions) {
     this.#options = options;
+    this.#direct = options.direct === true ? new DirectAgent() : undefined;
     this.#cache = new ResultCache(options.cacheDir);
     const inherited = Object.entries(options.env ?? process.env);
     this.#env = Object.fromEntries(
@@ -283,6 +288,7 @@ export class CniRuntime {
       env: { ...this.#env, ...environmentOf(command, attachment), CNI_PATH: this.#options.binDirs.join(':') },
       stdin: JSON.stringify(input),
       timeoutMs: this.#options.timeoutMs ?? 60_000,
+      direct: this.#direct,
       ...(attachment?.signal === undefined ? {} : { signal: attachment.signal }),
       ...(this.#options.onStderr === undefined ? {} : { onStderr: this.#options.onStderr }),
     };

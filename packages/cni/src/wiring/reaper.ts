@@ -34,6 +34,11 @@ export class LinkReaper {
     return promise;
   }
 
+  /** Resolves when a link of this name is not on its way out, or not any more. */
+  async settled(name: string): Promise<void> {
+    await (this.#waiting.get(name)?.promise ?? this.#leaving.get(name))?.catch(() => {});
+  }
+
   /** Resolves when nothing is left to delete. */
   async idle(): Promise<void> {
     while (this.#running !== undefined) await this.#running;

@@ -56,7 +56,10 @@ function state(pod: PodRef, near: string): unknown {
     podRoutes: texts([...ipj(pod.netns, 'route'), ...ipj(pod.netns, '-6', 'route')], route),
     near: texts(ipj(node.netns, '-d', 'link', 'show', 'dev', near), link),
     port: texts([(port['info_slave_data'] ?? {}) as Row], ['hairpin', 'isolated', 'learning', 'flood']),
-    bridge: texts(ipj(node.netns, '-d', 'link', 'show', 'dev', 'br0'), link),
+    // Older kernels do not say more than UNKNOWN of a bridge whose carrier never went away, which counts as up.
+    bridge: texts(ipj(node.netns, '-d', 'link', 'show', 'dev', 'br0'), link).map((text) =>
+      text.replace('UNKNOWN', 'UP'),
+    ),
     bridgeAddresses: addresses(node.netns, 'br0'),
     settings: sh(
       node.netns,

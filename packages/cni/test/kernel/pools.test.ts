@@ -2,7 +2,7 @@ import { parseIp, parsePrefix, type Prefix, type Ip } from '@weft/net';
 import { afterEach, expect, it } from 'vitest';
 import type { AddressAnswer, AddressAuthority, AddressQuestion } from '../../src/index.ts';
 import { rangesOfBlock } from '../../src/index.ts';
-import { Bed, ipj } from './bed.ts';
+import { Bed, ipj, pings } from './bed.ts';
 
 let bed: Bed;
 afterEach(() => bed.close());
@@ -85,6 +85,33 @@ it('asks for more when addresses have run out, and says why there are none', asy
   };
   const result = await bed.runtime.add(list, bed.pod());
   expect(result.ips?.map((ip) => ip.address)).toEqual(['10.77.1.0/32']);
+});
+
+it('connects pods with addresses of pools point to point in mode bridge, and keeps the gateway from them', async () => {
+  const told = new Told();
+  bed = await Bed.open({ addresses: told, reuseDelayMs: 0 });
+  const list = bed.list({}, ['10.244.1.0/24'], 'bridge');
+  const [a, b, c, d] = [bed.pod(), bed.pod(), bed.pod(), bed.pod()];
+  told.answer = { requests: [{ sets: [set('10.77.0.0/30')] }] };
+  const first = await bed.runtime.add(list, a);
+  expect(first.ips?.map((ip) => ip.address)).toEqual(['10.77.0.0/32']);
+  // A pool that covers the node's CIDR: its addresses belong to the bridge, whose own it does not give out.
+  told.answer = { requests: [{ sets: [set('10.244.1.1/32'), set('10.244.1.2/31')] }] };
+  const second = await bed.runtime.add(list, b);
+  expect(second.ips).toMatchObject([{ address: '10.244.1.2/24', gateway: '10.244.1.1' }]);
+  await bed.runtime.add(list, c);
+  expect(pings(a.netns, '10.244.1.2')).toBe(true);
+  expect(pings(b.netns, '10.77.0.0')).toBe(true);
+  expect(pings(b.netns, '10.244.1.3')).toBe(true);
+  for (const pod of [a, b, c]) await bed.runtime.check(list, pod);
+  told.answer = { requests: [{ sets: [set('10.244.1.9/32')] }, { sets: [set('fd77::/122')] }] };
+  await expect(bed.runtime.add(list, d)).rejects.toMatchObject({
+    cniCode: 7,
+    message: expect.stringContaining("are of a pool and of the node's own CIDR") as unknown,
+  });
+  for (const pod of [a, b, c, d]) await bed.runtime.del(list, pod);
+  await bed.server.flush();
+  expect(bed.server.attachments()).toEqual([]);
 });
 
 it('answers STATUS as the authority sees it', async () => {

@@ -1,5 +1,5 @@
 // Plugins that misbehave, and input that nobody would write by hand: errors are named, nothing is left or disturbed.
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -69,6 +69,15 @@ describe('a plugin that', () => {
   ])('%s', async (_what, script, cniCode, message) => {
     await expect(add(script)).rejects.toMatchObject({ cniCode, message: expect.stringMatching(message) });
     expect(fake.cached()).toBeUndefined();
+  });
+
+  it('is just being written by an installer that does not rename is tried again', async () => {
+    fake.plugin('a', 'echo "{}"');
+    const writer = openSync(join(dir, 'bin/a'), 'r+');
+    const adding = fake.runtime.add(list('a'), POD);
+    setTimeout(() => closeSync(writer), 300);
+    await adding;
+    expect(fake.calls()).toHaveLength(1);
   });
 
   it('never stops printing is killed', async () => {

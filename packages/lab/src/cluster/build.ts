@@ -31,7 +31,7 @@ export function keepBuild(self: CommandLine, home: string, dir: string): string[
   mkdirSync(dir, { recursive: true });
   const from = path.dirname(entry);
   for (const name of readdirSync(from)) {
-    if (name.endsWith('.mjs')) linkOrCopy(path.join(from, name), path.join(dir, name));
+    if (name.endsWith('.mjs') || name === 'cni-shim') linkOrCopy(path.join(from, name), path.join(dir, name));
   }
   symlinkSync(path.join(home, 'node_modules'), path.join(dir, 'node_modules'));
   return [...self.slice(0, -1), path.join(dir, path.basename(entry))];

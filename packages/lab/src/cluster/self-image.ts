@@ -12,9 +12,12 @@ const FINGERPRINT_LABEL = 'dev.weft.image.fingerprint';
 const ENTRY = '/opt/weft/weft.mjs';
 const NODE = '/usr/local/bin/node';
 
+/** Name of the CNI plugin executable in the build. */
+const SHIM = 'cni-shim';
+
 function bundleFiles(distDir: string): string[] {
   return readdirSync(distDir)
-    .filter((name) => name.endsWith('.mjs'))
+    .filter((name) => name.endsWith('.mjs') || name === SHIM)
     .sort();
 }
 
@@ -95,6 +98,7 @@ async function ensureSelfImage(
     (name): TarEntry => ({
       path: path.join(path.dirname(ENTRY), name),
       type: 'file',
+      ...(name === SHIM ? { mode: 0o755 } : {}),
       data: readFileSync(path.join(distDir, name)),
     }),
   );

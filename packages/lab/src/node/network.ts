@@ -21,7 +21,7 @@ export class CniPodNetwork implements PodNetwork {
     /** Why the network cannot be used yet, or undefined. */
     readonly problem: () => string | undefined;
   }) {
-    this.#runtime = new CniRuntime(options);
+    this.#runtime = new CniRuntime({ ...options, direct: true });
     this.#loopback = parseNetworkList(LOOPBACK, 'cni-loopback');
     this.#problem = options.problem;
   }
