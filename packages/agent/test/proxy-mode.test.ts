@@ -78,7 +78,7 @@ describe('the data plane that a Node asks for', () => {
     await see(node());
     const told = { [ACTIVE_PROXY_MODE]: 'nftables' };
     expect(await see(node({ ...told, [PROXY_MODE]: 'magic' }))).toEqual([
-      `Warning ProxyModeNotChanged: annotation ${PROXY_MODE}: there is no data plane "magic"; there are nftables, iptables, ipvs and ebpf; nftables stays in effect`,
+      `Warning ProxyModeNotChanged: annotation ${PROXY_MODE}: there is no data plane "magic"; there are nftables, iptables, ipvs, userspace and ebpf; nftables stays in effect`,
       'tell n1 nftables',
     ]);
     failing = true;

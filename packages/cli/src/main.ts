@@ -155,17 +155,17 @@ const modeCommand = proxy
   .action(async (options) => (await import('./commands/proxy.ts')).proxyMode(options));
 modeCommand
   .command('set <mode>')
-  .description('nftables, iptables, ipvs, ebpf, or default; without --node on all nodes')
+  .description('nftables, iptables, ipvs, userspace, ebpf, or default; without --node on all nodes')
   .option('--node <node...>', 'nodes to change')
   .addOption(nameOption())
   .addOption(kubeconfigOption())
   .addOption(outputOption())
   .action(async (mode, options) => {
-    if (!['nftables', 'iptables', 'ipvs', 'ebpf', 'default'].includes(mode)) {
+    if (!['nftables', 'iptables', 'ipvs', 'userspace', 'ebpf', 'default'].includes(mode)) {
       throw new WeftError({
         code: 'BAD_MODE',
         message: `there is no data plane "${mode}"`,
-        hint: 'weft proxy mode set nftables|iptables|ipvs|ebpf|default',
+        hint: 'weft proxy mode set nftables|iptables|ipvs|userspace|ebpf|default',
       });
     }
     await (await import('./commands/proxy.ts')).setProxyMode(mode, options);

@@ -33,6 +33,7 @@ export { listenForFd, openPty, setWinsize } from './sys/pty.ts';
 export { readSysctl, writeSysctl } from './sys/sysctl.ts';
 export { announceAddress, gratuitousArp, unsolicitedAdvertisement } from './sys/announce.ts';
 export { connectTcp, dialTcp, listenTcp, setTcpMd5, setTcpTtlSecurity } from './sys/tcp.ts';
+export { bindUdp } from './sys/udp.ts';
 export { Tc } from './tc/tc.ts';
 export { ticksOfBytes } from './tc/psched.ts';
 export type * from './tc/types.ts';

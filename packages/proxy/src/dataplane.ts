@@ -32,6 +32,10 @@ export interface Capabilities {
   readonly affinityEndsOnTime: boolean;
   /** Connections outlive their Service. */
   readonly keepsConnections: boolean;
+  /** Endpoints see who their client is, where nothing has to be masqueraded; else every client is this node. */
+  readonly keepsClientAddress: boolean;
+  /** Traffic goes on while no agent runs. */
+  readonly worksWithoutAgent: boolean;
 }
 
 /** How a data plane found the node when it started. */
@@ -64,8 +68,13 @@ export interface DataPlane {
   complete(applied: Plan<Planned>): Promise<void>;
   /** Compares the kernel with the plan and repairs it. Returns how many elements were wrong. */
   audit(applied: Plan<Planned>): Promise<number>;
-  /** Lets go of the kernel. What was applied stays in effect. */
+  /** Lets go of the kernel. What was applied stays in effect, as far as it does without the agent. */
   stop(): Promise<void>;
+  /**
+   * Another plane serves, and `cleanup` follows: for planes whose clients would fail in between, were they stopped. Called
+   * in place of `stop`.
+   */
+  retire?(): Promise<void>;
   /** It serves by the table of the nftables data plane, in whole or in part. */
   readonly sharesNftables?: boolean;
   /** What it has in x_tables, for planes that use them: some names of chains are the same in several modes. */

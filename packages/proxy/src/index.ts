@@ -19,6 +19,7 @@ export {
   type TrafficPolicy,
 } from './model/types.ts';
 export { NftablesDataPlane, type NftablesOptions } from './nftables/dataplane.ts';
+export { UserspaceDataPlane, type UserspaceOptions } from './userspace/dataplane.ts';
 export { familyConfigs, type Mode, MODES, type NodePortAddresses, type TableOptions } from './options.ts';
 export {
   type ProxyEvent,

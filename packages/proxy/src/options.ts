@@ -2,6 +2,7 @@ import { type Family, type Prefix, parsePrefix } from '@weft/net';
 import { WeftError } from '@weft/plan';
 import type { FamilyConfig, LocalDetector, NodePortScope } from './config.ts';
 import type { IpvsSettings } from './ipvs/compile.ts';
+import type { UserspaceSettings } from './userspace/dataplane.ts';
 
 /** Where NodePorts answer: blocks of addresses, or kube-proxy's words `primary` and `all`. */
 export type NodePortAddresses = readonly string[];
@@ -15,7 +16,7 @@ export interface TableOptions {
   readonly serviceCidrs: readonly string[];
   /** Default as kube-proxy's: `['primary']` in nftables and ebpf mode, `['all']` in the others. */
   readonly nodePortAddresses?: NodePortAddresses;
-  /** iptables mode: NodePorts answer on 127.0.0.1 where `nodePortAddresses` holds it. Default true. */
+  /** iptables and userspace mode: NodePorts answer on 127.0.0.1 where `nodePortAddresses` holds it. Default true. */
   readonly localhostNodePorts?: boolean;
   /** Masquerade everything that goes to a ClusterIP. */
   readonly masqueradeAll?: boolean;
@@ -23,6 +24,8 @@ export interface TableOptions {
   readonly masqueradeBit?: number;
   /** ipvs mode: its own settings. */
   readonly ipvs?: IpvsSettings;
+  /** userspace mode: its own settings. */
+  readonly userspace?: UserspaceSettings;
   /** Instead of `clusterCidrs`: pods are what comes in through this bridge, or through interfaces of this prefix. */
   readonly detector?: Exclude<LocalDetector, { readonly by: 'cidr' | 'none' }>;
 }
@@ -42,21 +45,24 @@ function blocks(field: string, texts: readonly string[]): Prefix[] {
 }
 
 /** Data planes as kube-proxy names its modes; ebpf is ours. */
-export type Mode = 'nftables' | 'iptables' | 'ipvs' | 'ebpf';
+export type Mode = 'nftables' | 'iptables' | 'ipvs' | 'userspace' | 'ebpf';
 
-export const MODES: readonly Mode[] = ['nftables', 'iptables', 'ipvs', 'ebpf'];
+export const MODES: readonly Mode[] = ['nftables', 'iptables', 'ipvs', 'userspace', 'ebpf'];
 
 /** Modes in which packets go by the table of nftables. */
 export function usesNftables(mode: Mode): boolean {
   return mode === 'nftables' || mode === 'ebpf';
 }
 
+/** Modes in which NodePorts can answer on 127.0.0.1. */
+const LOCALHOST: readonly Mode[] = ['iptables', 'userspace'];
+
 const WORDS = new Set(['primary', 'localhost', 'all', '0.0.0.0/0', '::/0']);
 const LOOPBACK = /^127\./;
 
 function nodePortScope(options: TableOptions, mode: Mode): NodePortScope {
   const texts = options.nodePortAddresses ?? [usesNftables(mode) ? 'primary' : 'all'];
-  if (texts.includes('localhost') && mode !== 'iptables') {
+  if (texts.includes('localhost') && !LOCALHOST.includes(mode)) {
     throw new WeftError({
       code: 'PROXY_LOCALHOST_NODEPORTS',
       message: `nodePortAddresses: the ${mode} data plane has no NodePorts on localhost`,
@@ -72,7 +78,7 @@ function nodePortScope(options: TableOptions, mode: Mode): NodePortScope {
       'nodePortAddresses',
       texts.filter((text) => !WORDS.has(text)),
     ),
-    ...(mode === 'iptables' && loopback && options.localhostNodePorts !== false ? { localhost: true } : {}),
+    ...(LOCALHOST.includes(mode) && loopback && options.localhostNodePorts !== false ? { localhost: true } : {}),
   };
 }
 
@@ -92,7 +98,7 @@ export function familyConfigs(options: TableOptions, mode: Mode = 'nftables'): F
   return familiesOf(options).map((family) => {
     const mine = (prefix: Prefix): boolean => prefix.ip.family === family;
     const cidrs = pods.filter(mine);
-    if (!usesNftables(mode) && options.detector === undefined && cidrs.length > 1) {
+    if ((mode === 'iptables' || mode === 'ipvs') && options.detector === undefined && cidrs.length > 1) {
       throw new WeftError({
         code: 'PROXY_ONE_CLUSTER_CIDR',
         message: `clusterCidrs: the ${mode} data plane can tell pods by one block per family, and there are ${cidrs.length} for IPv${family}`,

@@ -10,7 +10,7 @@ import type { DataPlane } from './dataplane.ts';
 import { ProxyMetrics } from './metrics.ts';
 import { type NodeFacts, nodeFacts } from './model/node.ts';
 import { PROXY_SELECTOR, slimService, type SlimService, slimSlice, type SlimSlice } from './model/slim.ts';
-import type { Planned } from './model/types.ts';
+import { type Planned, servicePortName } from './model/types.ts';
 import { World } from './model/world.ts';
 import { NO_CHANGE, wholePlan } from './whole.ts';
 import { IptablesDataPlane } from './iptables/dataplane.ts';
@@ -19,6 +19,7 @@ import { EbpfDataPlane } from './ebpf/dataplane.ts';
 import type { EbpfPlaces } from './ebpf/kernel.ts';
 import { NODE_PLACES } from './ebpf/places.ts';
 import { NftablesDataPlane } from './nftables/dataplane.ts';
+import { UserspaceDataPlane } from './userspace/dataplane.ts';
 import { familiesOf, familyConfigs, type Mode, MODES, type TableOptions } from './options.ts';
 
 /** The part of an informer that the proxy uses. */
@@ -136,7 +137,7 @@ function modeOf(plane: DataPlane): Mode {
 function makePlane(
   mode: Mode,
   tables: readonly FamilyConfig[],
-  options: Pick<ServiceProxyOptions, 'ns' | 'metrics' | 'ipvs' | 'ebpf'>,
+  options: Pick<ServiceProxyOptions, 'ns' | 'metrics' | 'ipvs' | 'userspace' | 'ebpf'>,
   log: Logger,
 ): DataPlane {
   const shared = { tables, log, ...(options.ns === undefined ? {} : { ns: options.ns }) };
@@ -144,6 +145,11 @@ function makePlane(
   if (mode === 'ebpf') return new EbpfDataPlane({ ...shared, places: options.ebpf ?? NODE_PLACES });
   if (mode === 'ipvs')
     return new IpvsDataPlane({ ...shared, ...(options.ipvs === undefined ? {} : { settings: options.ipvs }) });
+  if (mode === 'userspace')
+    return new UserspaceDataPlane({
+      ...shared,
+      ...(options.userspace === undefined ? {} : { settings: options.userspace }),
+    });
   return new IptablesDataPlane({ ...shared, ...(options.metrics === undefined ? {} : { metrics: options.metrics }) });
 }
 
@@ -293,7 +299,11 @@ export class ServiceProxy {
     if (to === old || (to === old.name && typeof to === 'string')) return;
     await this.synced;
     const tables = familyConfigs({ ...options, families: this.families }, mode);
-    const settings = options.ipvs === undefined ? this.#options : { ...this.#options, ipvs: options.ipvs };
+    const settings = {
+      ...this.#options,
+      ...(options.ipvs === undefined ? {} : { ipvs: options.ipvs }),
+      ...(options.userspace === undefined ? {} : { userspace: options.userspace }),
+    };
     const next = typeof to === 'string' ? makePlane(to, tables, settings, this.#log) : to;
     const primary = tables.some((table) => table.nodePorts.primary);
     // While both serve, both get what either needs.
@@ -311,12 +321,13 @@ export class ServiceProxy {
         throw error;
       }
       this.#dataPlane = next;
-      await old.stop();
+      await (old.retire?.() ?? old.stop());
       this.#former.add(old);
       await this.#cleanUp(old);
     });
     this.#everywhere = answersEverywhere(tables);
     this.#checks.reopen();
+    this.#reportUnserved(wholePlan(NO_CHANGE, this.#loop.applied));
     if (!primary) this.#touch(this.#world.setPrimaryNodePorts(false));
     this.#log.info('changed the data plane', { from: old.name, to: next.name });
   }
@@ -456,6 +467,7 @@ export class ServiceProxy {
       try {
         await this.#dataPlane.complete(this.#loop.applied);
         this.#applied = true;
+        this.#cleaner.note(wholePlan(NO_CHANGE, this.#loop.applied));
         this.#resolveSynced();
         return;
       } catch (error) {
@@ -485,8 +497,21 @@ export class ServiceProxy {
       if (this.#loop.state.applies - runs > 1) continue;
       this.#metrics.programmed(Math.max(0, now - at) / 1000);
     }
-    this.#cleaner.note(diff);
+    // Before the whole plan is in effect a flow that is forgotten may find the rules of yesterday, or none.
+    if (this.#applied) this.#cleaner.note(diff);
     this.#checks.note(diff);
+    this.#reportUnserved(diff);
+  }
+
+  /** Says of each Service that the data plane cannot serve a port of it, when it comes. */
+  #reportUnserved(diff: Diff<Planned>): void {
+    const { name, capabilities } = this.#dataPlane;
+    for (const { value } of diff.added.values()) {
+      if (value.type !== 'ServicePort' || capabilities.protocols.includes(value.protocol)) continue;
+      const message = `port ${servicePortName(value)}: the ${name} data plane of node ${this.#options.nodeName} cannot serve ${value.protocol}`;
+      this.#log.warn(message, { hint: 'use another --proxy-mode, for example nftables' });
+      this.#options.event?.(value.service, 'Warning', 'UnsupportedProtocol', message);
+    }
   }
 
   #countNoLocal(): void {

@@ -141,7 +141,7 @@ describe('validation', () => {
   it.each([
     [
       'mode',
-      'KubeProxyConfiguration.mode: Unsupported value: "x": supported values: "iptables", "ipvs", "nftables"',
+      'KubeProxyConfiguration.mode: Unsupported value: "x": supported values: "iptables", "ipvs", "nftables", "userspace", "ebpf"',
       'x',
     ],
     ['bindAddress', 'KubeProxyConfiguration.bindAddress: Invalid value: "x"', 'x'],

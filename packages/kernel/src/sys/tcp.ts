@@ -27,7 +27,8 @@ const IPV6_MINHOPCOUNT = 73;
 const MD5_KEY_BYTES = 80;
 const SOCKADDR_STORAGE_BYTES = 128;
 
-function sockaddr(address: string, port: number): { family: number; bytes: Uint8Array } {
+/** A socket address as the kernel takes it. */
+export function sockaddr(address: string, port: number): { family: number; bytes: Uint8Array } {
   const ip = ipBytes(address);
   const family = ip.length === 4 ? AF_INET : AF_INET6;
   const bytes = new Uint8Array(ip.length === 4 ? 16 : 28);

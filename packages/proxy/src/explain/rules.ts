@@ -12,6 +12,7 @@ import type { Changes, ElementList } from '../nftables/changes.ts';
 import { FamilyState } from '../nftables/family.ts';
 import { classOf, type ElementSet, idOf, slotOf } from '../nftables/layout.ts';
 import type { Mode } from '../options.ts';
+import { compilePort } from '../userspace/rules.ts';
 
 /** A line that comes (`+`) or goes (`-`). */
 export interface RuleLine {
@@ -34,6 +35,8 @@ export function ruleChanges(mode: Mode, config: FamilyConfig, before: Entries, a
       return iptablesChanges(config, from, to);
     case 'ipvs':
       return ipvsChanges(config, from, to);
+    case 'userspace':
+      return userspaceChanges(config, from, to);
     case 'nftables':
       return nftablesChanges(config, from, to);
     case 'ebpf':
@@ -59,6 +62,29 @@ function iptablesChanges(config: FamilyConfig, before: Entries, after: Entries):
       canaries: false,
     });
     return text.split('\n').filter((line) => line.startsWith('-A '));
+  };
+  const [old, now] = [lines(before), lines(after)];
+  const [known, wanted] = [new Set(old), new Set(now)];
+  return [
+    ...old.filter((line) => !wanted.has(line)).map((text) => ({ sign: '-' as const, text })),
+    ...now.filter((line) => !known.has(line)).map((text) => ({ sign: '+' as const, text })),
+  ];
+}
+
+/** The rules, with names for what the node chooses itself: its address, and the ports it listens on. */
+function userspaceChanges(config: FamilyConfig, before: Entries, after: Entries): RuleLine[] {
+  const lines = (entries: Entries): string[] => {
+    const values = [...entries.values()].map(({ value }) => value);
+    const nodeAddresses = values.flatMap((v) => (v.type === 'NodePortAddress' ? [formatAddress(v.address)] : []));
+    return values.flatMap((value) => {
+      if (value.type !== 'ServicePort' || value.protocol === 'SCTP') return [];
+      const sockets = {
+        ...(value.cluster === '' ? {} : { cluster: 'PORT' }),
+        ...(value.local === '' ? {} : { local: 'LOCALPORT' }),
+      };
+      const { filter, nat } = compilePort(value, sockets, { config, host: 'NODE', nodeAddresses });
+      return [...nat, ...filter];
+    });
   };
   const [old, now] = [lines(before), lines(after)];
   const [known, wanted] = [new Set(old), new Set(now)];

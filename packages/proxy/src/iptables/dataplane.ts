@@ -57,6 +57,8 @@ export class IptablesDataPlane implements DataPlane {
     dropsWithoutLocal: true,
     affinityEndsOnTime: true,
     keepsConnections: true,
+    keepsClientAddress: true,
+    worksWithoutAgent: true,
   };
   readonly #options: IptablesOptions;
   readonly #log: Logger;

@@ -62,6 +62,8 @@ export class IpvsDataPlane implements DataPlane {
     dropsWithoutLocal: false,
     affinityEndsOnTime: false,
     keepsConnections: false,
+    keepsClientAddress: true,
+    worksWithoutAgent: true,
   };
   readonly #options: IpvsOptions;
   readonly #log: Logger;

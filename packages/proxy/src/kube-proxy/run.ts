@@ -10,6 +10,7 @@ import { IptablesDataPlane } from '../iptables/dataplane.ts';
 import { NftablesDataPlane } from '../nftables/dataplane.ts';
 import type { IpvsSettings } from '../ipvs/compile.ts';
 import { IpvsDataPlane } from '../ipvs/dataplane.ts';
+import { UserspaceDataPlane, type UserspaceSettings } from '../userspace/dataplane.ts';
 import { familyConfigs, type Mode, MODES, type TableOptions, usesNftables } from '../options.ts';
 import { proxyInformers, ServiceProxy } from '../proxy.ts';
 import type { KubeProxyConfiguration } from './configuration.ts';
@@ -81,7 +82,7 @@ export async function runKubeProxy(options: KubeProxyOptions): Promise<RunningKu
     log,
     metrics,
     // A restore of iptables holds the lock that all share; a change of a map does not.
-    ...(mode === 'iptables' || mode === 'ipvs' ? { minSyncMs: config[mode].minSyncPeriod } : {}),
+    ...(usesNftables(mode) ? {} : { minSyncMs: config[mode === 'ipvs' ? 'ipvs' : 'iptables'].minSyncPeriod }),
     ...(ns === undefined ? {} : { ns }),
     event: (service, type, reason, message) => {
       const [namespace = '', name = ''] = service.split('/');
@@ -121,6 +122,7 @@ export async function cleanupKubeProxy(log: Logger, ns?: NetNs): Promise<void> {
   await new NftablesDataPlane(shared).cleanup();
   await new IptablesDataPlane(shared).cleanup();
   await new IpvsDataPlane(shared).cleanup();
+  await new UserspaceDataPlane(shared).cleanup();
   await new EbpfDataPlane({ ...shared, places: NODE_PLACES }).cleanup();
 }
 
@@ -145,7 +147,7 @@ interface Surroundings {
 }
 
 async function tableOptions(config: KubeProxyConfiguration, mode: Mode, at: Surroundings): Promise<TableOptions> {
-  // ipvs mode takes its masquerading from the iptables part, as kube-proxy's does; ebpf mode has no part of its own.
+  // Modes that have no part of their own take their masquerading from that of the rules they write.
   const plane = config[usesNftables(mode) ? 'nftables' : 'iptables'];
   const { detectLocalMode, detectLocal } = config;
   const shared = {
@@ -155,6 +157,7 @@ async function tableOptions(config: KubeProxyConfiguration, mode: Mode, at: Surr
     masqueradeBit: plane.masqueradeBit,
     localhostNodePorts: config.iptables.localhostNodePorts,
     ...(mode === 'ipvs' ? { ipvs: ipvsSettings(config.ipvs) } : {}),
+    ...(mode === 'userspace' ? { userspace: userspaceSettings(config) } : {}),
     ...(config.nodePortAddresses.length === 0 ? {} : { nodePortAddresses: config.nodePortAddresses }),
   };
   switch (detectLocalMode) {
@@ -193,6 +196,10 @@ function ipvsSettings(ipvs: KubeProxyConfiguration['ipvs']): IpvsSettings {
     tcpFinTimeout: Math.round(ipvs.tcpFinTimeout / 1000),
     udpTimeout: Math.round(ipvs.udpTimeout / 1000),
   };
+}
+
+function userspaceSettings({ portRange, conntrack }: KubeProxyConfiguration): UserspaceSettings {
+  return { portRange, ...(conntrack.udpTimeout > 0 ? { udpIdleMs: conntrack.udpTimeout } : {}) };
 }
 
 /** Blocks of Services, from the API; none where it has no such objects or does not show them. */

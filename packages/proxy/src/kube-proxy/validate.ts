@@ -1,10 +1,11 @@
 import { isIP } from 'node:net';
 import { parsePrefix } from '@weft/net';
 import type { KubeProxyConfiguration } from './configuration.ts';
+import { isPortRange } from '../userspace/ports.ts';
 import { formatDuration } from './duration.ts';
 
-/** kube-proxy's own, and one of ours. */
-const MODES = ['iptables', 'ipvs', 'nftables', 'ebpf'];
+/** kube-proxy's own, one that it had, and one of ours. */
+const MODES = ['iptables', 'ipvs', 'nftables', 'userspace', 'ebpf'];
 const LOCAL_MODES = ['ClusterCIDR', 'NodeCIDR', 'BridgeInterface', 'InterfaceNamePrefix'];
 const WORDS = ['primary', 'localhost', 'all'];
 
@@ -52,6 +53,8 @@ export function validate(config: KubeProxyConfiguration): string[] {
   for (const path of ['healthzBindAddress', 'metricsBindAddress'] as const) {
     if (config[path] !== '' && !isEndpoint(config[path])) invalid(path, config[path], 'must be IP:port');
   }
+  if (!isPortRange(config.portRange))
+    invalid('portRange', config.portRange, 'must be a range of ports (e.g. 8000-9000 or 8000+1000)');
   if (config.oomScoreAdj < -1000 || config.oomScoreAdj > 1000)
     invalid('oomScoreAdj', config.oomScoreAdj, 'must be within the range [-1000, 1000]');
   if (config.configSyncPeriod <= 0)

@@ -59,6 +59,8 @@ export class NftablesDataPlane implements DataPlane {
     dropsWithoutLocal: true,
     affinityEndsOnTime: true,
     keepsConnections: true,
+    keepsClientAddress: true,
+    worksWithoutAgent: true,
   };
   readonly #options: NftablesOptions;
   readonly #log: Logger;

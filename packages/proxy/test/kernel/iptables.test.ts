@@ -132,6 +132,31 @@ describe.each(['legacy', 'nft'] as const)('the tables of iptables-%s', (variant)
     expect(await bench.proxy.audit()).toBe(0);
   });
 
+  it('leads UDP flows to other endpoints only when its first rules are there', async () => {
+    const { name, ip } = bench.fresh();
+    const target = [{ name: 'dns', port: 5353, protocol: 'UDP' as const }];
+    await bench.service(name, { clusterIP: ip, ports: [{ name: 'dns', port: 53, protocol: 'UDP' }] });
+    await bench.endpoints(name, [bench.at.ep1], target);
+    await stage.pod1.open('flow', { dst: ip, port: 53, proto: 'udp' });
+    expect(await stage.pod1.talk('flow')).toBe(`ep1 ${stage.pod1.address}`);
+    await bench.halt();
+    await bench.endpoints(name, [bench.at.ep2], target);
+    const slow: PlaneFactory = (ns, options) => {
+      const made = plane(variant)(ns, options);
+      const complete = made.complete.bind(made);
+      made.complete = async (applied) => {
+        await pause(200);
+        // Forgotten by now, the flow would find the rules of yesterday, and stay with them.
+        expect(await stage.pod1.talk('flow')).toBe(`ep1 ${stage.pod1.address}`);
+        await complete(applied);
+      };
+      return made;
+    };
+    Object.assign(bench, { make: slow });
+    await bench.resume();
+    expect(await stage.pod1.talk('flow')).toBe(`ep2 ${stage.pod1.address}`);
+  });
+
   it('leaves out a Service that the kernel refuses, and programs the rest', async () => {
     const bad = bench.fresh();
     // x_tables' `recent` keeps entries by a name that is at most 199 bytes, but seconds must fit 32 bits.
@@ -190,3 +215,7 @@ describe('NodePorts by iptables', () => {
     },
   );
 });
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

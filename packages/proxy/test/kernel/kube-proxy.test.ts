@@ -216,6 +216,20 @@ describe('weft kube-proxy', () => {
     expect(await proxy.stop()).toBe(0);
   });
 
+  it('carries connections itself in userspace mode, by ports of the range it is given', async () => {
+    configure('mode: userspace\nportRange: 21000-21010');
+    const proxy = start();
+    const rules = (): string => ['legacy', 'nft'].map((variant) => stage.onNode(`iptables-${variant}-save`)).join('');
+    const port = (): RegExpExecArray | null => /--to-destination 192\.168\.0\.1:(\d+)/.exec(rules());
+    await expect.poll(() => Number(port()?.[1]), { timeout: 15_000 }).toBeGreaterThanOrEqual(21_000);
+    await expect.poll(rules, { timeout: 15_000 }).not.toContain('KUBE-SERVICES');
+    expect(await ask()).toEqual(['ep1 10.244.0.1']);
+    expect(log).toMatch(/"Using userspace Proxier"$/m);
+    expect((await get(10_249, '/proxyMode')).body).toBe('userspace');
+    expect(await proxy.stop()).toBe(0);
+    expect(port()).not.toBeNull();
+  });
+
   it('removes every trace with --cleanup', async () => {
     const cleanup = start('--cleanup');
     expect(await cleanup.ended).toBe(0);

@@ -6,6 +6,7 @@ import { connectTcp } from '@weft/kernel';
 import type { DataPlane } from '../../src/dataplane.ts';
 import { EbpfDataPlane } from '../../src/ebpf/dataplane.ts';
 import { IptablesDataPlane } from '../../src/iptables/dataplane.ts';
+import { UserspaceDataPlane } from '../../src/userspace/dataplane.ts';
 import { NftablesDataPlane } from '../../src/nftables/dataplane.ts';
 import { familyConfigs, type Mode, type TableOptions } from '../../src/options.ts';
 import { ServiceProxy } from '../../src/proxy.ts';
@@ -31,8 +32,9 @@ describe('changing the data plane', () => {
   const plane = (mode: Mode, options: TableOptions = OPTIONS): DataPlane => {
     const shared = { ns: stage.node.ns, tables: familyConfigs(options, mode) };
     if (mode === 'ebpf') return new EbpfDataPlane({ ...shared, places: group });
-    return mode === 'nftables'
-      ? new NftablesDataPlane(shared)
+    if (mode === 'nftables') return new NftablesDataPlane(shared);
+    return mode === 'userspace'
+      ? new UserspaceDataPlane({ ...shared, variant: 'legacy' })
       : new IptablesDataPlane({ ...shared, variant: 'legacy' });
   };
 
@@ -40,55 +42,108 @@ describe('changing the data plane', () => {
     bench = await Bench.start(stage, () => plane('nftables'));
     return async () => {
       await bench.close();
-      for (const mode of ['ebpf', 'nftables', 'iptables'] as const) await plane(mode).cleanup();
+      for (const mode of ['ebpf', 'nftables', 'iptables', 'userspace'] as const) await plane(mode).cleanup();
     };
   });
 
   const traces = (): Partial<Record<Mode, boolean>> => ({
     nftables: stage.onNode('nft', 'list', 'tables').includes('weft-services'),
-    iptables: /KUBE-/.test(stage.onNode('iptables-legacy-save')),
+    iptables: /KUBE-SERVICES/.test(stage.onNode('iptables-legacy-save')),
+    userspace: /KUBE-PORTALS|KUBE-NODEPORT-/.test(stage.onNode('iptables-legacy-save')),
     ebpf: existsSync(group.pins),
   });
 
-  it('back and forth under load fails no connection, breaks none that is open, and leaves no trace of the other', async () => {
-    const { name, ip, nodePort, externalIP } = bench.fresh();
-    const { ep1, ep2, rep1 } = bench.at;
-    await bench.service(name, {
-      type: 'NodePort',
-      clusterIP: ip,
-      externalIPs: [externalIP],
-      ports: [{ name: 'http', port: 80, nodePort }],
-    });
-    await bench.endpoints(name, [ep1, ep2, rep1]);
-    await stage.pod1.open('long', { dst: ip, port: 80 });
-    await stage.pod1.hammer('cluster', { dst: ip, port: 80 });
-    await stage.outside.hammer('node', { dst: '192.168.0.1', port: nodePort });
-    await stage.remote.hammer('external', { dst: externalIP, port: 80, src: stage.remotePods[0] });
-    const order = ['iptables', 'nftables', 'ebpf', 'iptables', 'ebpf', 'nftables'] as const;
-    for (let i = 0; i < 2; i++) {
-      for (const mode of order) {
-        await bench.proxy.switchTo(plane(mode));
-        expect(bench.proxy.dataPlane.name).toBe(mode);
-        expect(traces()).toEqual({
-          nftables: mode !== 'iptables',
-          iptables: mode === 'iptables',
-          ebpf: mode === 'ebpf',
-        });
-        expect(await bench.proxy.audit()).toBe(0);
-        await bench.endpoints(name, [[ep1], [ep2, rep1], [ep1, ep2, rep1]][i % 3] ?? []);
+  it.each([
+    [['iptables', 'nftables', 'ebpf', 'iptables', 'ebpf', 'nftables']],
+    [['userspace', 'nftables', 'userspace', 'iptables', 'userspace', 'ebpf']],
+  ] as const)(
+    'to %j under load fails no connection, breaks none that is open, and leaves no trace of the other',
+    async (modes) => {
+      const { name, ip, nodePort, externalIP } = bench.fresh();
+      const { ep1, ep2, rep1 } = bench.at;
+      await bench.service(name, {
+        type: 'NodePort',
+        clusterIP: ip,
+        externalIPs: [externalIP],
+        ports: [{ name: 'http', port: 80, nodePort }],
+      });
+      await bench.endpoints(name, [ep1, ep2, rep1]);
+      await stage.pod1.open('long', { dst: ip, port: 80 });
+      await stage.pod1.hammer('cluster', { dst: ip, port: 80 });
+      await stage.outside.hammer('node', { dst: '192.168.0.1', port: nodePort });
+      await stage.remote.hammer('external', { dst: externalIP, port: 80, src: stage.remotePods[0] });
+      for (let i = 0; i < 2; i++) {
+        for (const [step, mode] of modes.entries()) {
+          await bench.proxy.switchTo(plane(mode));
+          await stage.pod2.open(`${i} ${step}`, { dst: ip, port: 80 });
+          expect(bench.proxy.dataPlane.name).toBe(mode);
+          expect(traces()).toEqual({
+            nftables: mode === 'nftables' || mode === 'ebpf',
+            iptables: mode === 'iptables',
+            userspace: mode === 'userspace',
+            ebpf: mode === 'ebpf',
+          });
+          expect(await bench.proxy.audit()).toBe(0);
+          await bench.endpoints(name, [[ep1], [ep2, rep1], [ep1, ep2, rep1]][i % 3] ?? []);
+        }
       }
-    }
-    expect(await stage.pod1.talk('long')).toBe('?');
-    for (const [host, load] of [
-      [stage.pod1, 'cluster'],
-      [stage.outside, 'node'],
-      [stage.remote, 'external'],
-    ] as const) {
-      const answers = await host.stopHammer(load);
-      for (const answer of Object.keys(answers))
-        expect(answer, `${load} ${JSON.stringify(answers)}`).toMatch(/^(ep1|ep2|remote) /);
-      expect(Object.values(answers).reduce((sum, n) => sum + n, 0)).toBeGreaterThan(20);
-    }
+      expect(await stage.pod1.talk('long')).toBe('?');
+      // Connections that the process carries itself go on too, whichever plane has come since.
+      for (let i = 0; i < 2; i++)
+        for (const step of modes.keys()) expect(await stage.pod2.talk(`${i} ${step}`)).toBe('?');
+      for (const [host, load] of [
+        [stage.pod1, 'cluster'],
+        [stage.outside, 'node'],
+        [stage.remote, 'external'],
+      ] as const) {
+        const answers = await host.stopHammer(load);
+        for (const answer of Object.keys(answers))
+          expect(answer, `${load} ${JSON.stringify(answers)}`).toMatch(/^(ep1|ep2|remote) /);
+        expect(Object.values(answers).reduce((sum, n) => sum + n, 0)).toBeGreaterThan(20);
+      }
+    },
+  );
+
+  it('leads UDP flows that the process carried to the endpoints again', async () => {
+    const { name, ip } = bench.fresh();
+    await bench.proxy.switchTo(plane('userspace'));
+    await bench.service(name, { clusterIP: ip, ports: [{ name: 'dns', port: 53, protocol: 'UDP' }] });
+    await bench.endpoints(name, [bench.at.ep1], [{ name: 'dns', port: 5353, protocol: 'UDP' }]);
+    await stage.pod1.open('flow', { dst: ip, port: 53, proto: 'udp' });
+    expect(await stage.pod1.talk('flow')).toBe('ep1 10.244.0.1');
+    await bench.proxy.switchTo(plane('nftables'));
+    expect(await stage.pod1.talk('flow')).toBe(`ep1 ${stage.pod1.address}`);
+  });
+
+  it('says of each Service what the data plane cannot serve', async () => {
+    const events: string[] = [];
+    const { name, ip } = bench.fresh();
+    await bench.service(name, {
+      clusterIP: ip,
+      ports: [
+        { name: 'http', port: 80 },
+        { name: 'sig', port: 90, protocol: 'SCTP' },
+      ],
+    });
+    await bench.endpoints(name, [bench.at.ep1]);
+    const proxy = new ServiceProxy({
+      ...OPTIONS,
+      nodeName: 'node',
+      sources: bench.cluster,
+      dataPlane: bench.proxy.dataPlane,
+      ns: stage.node.ns,
+      event: (service, type, reason, message) => events.push(`${service} ${type} ${reason}: ${message}`),
+    });
+    await bench.proxy.stop();
+    await proxy.start(new AbortController().signal);
+    await proxy.synced;
+    expect(events).toEqual([]);
+    await proxy.switchTo(plane('userspace'));
+    const said = `default/${name} Warning UnsupportedProtocol: port default/${name}:sig: the userspace data plane of node node cannot serve SCTP`;
+    expect(events).toEqual([said]);
+    expect(byName(await stage.pod1.ask({ dst: ip, port: 80 }))).toEqual({ ep1: 1 });
+    await proxy.switchTo(plane('nftables'));
+    await proxy.stop();
   });
 
   it('to one that cannot work leaves the old one as it was', async () => {
@@ -99,7 +154,7 @@ describe('changing the data plane', () => {
     broken.complete = () => Promise.reject(new Error('no such kernel'));
     await expect(bench.proxy.switchTo(broken)).rejects.toThrow('no such kernel');
     expect(bench.proxy.dataPlane.name).toBe('nftables');
-    expect(traces()).toEqual({ nftables: true, iptables: false, ebpf: false });
+    expect(traces()).toEqual({ nftables: true, iptables: false, userspace: false, ebpf: false });
     await bench.endpoints(name, [bench.at.ep2]);
     expect(byName(await stage.pod1.ask({ dst: ip, port: 80, count: 3 }))).toEqual({ ep2: 3 });
   });
