@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { readSysctl, writeSysctl } from '@weft/kernel';
 import { IptablesDataPlane } from '../../src/iptables/dataplane.ts';
 import { familyConfigs } from '../../src/options.ts';
 import { Bench, byName, OPTIONS, type PlaneFactory, Stage } from './bench.ts';
@@ -186,6 +187,38 @@ describe('NodePorts by iptables', () => {
   afterAll(async () => {
     await stage?.close();
   });
+
+  it.each([true, false])(
+    'takes back with its rules what it had the kernel route, unless kubelet needs it (kubelet here: %j)',
+    async (kubelet) => {
+      const options = { ...OPTIONS, nodePortAddresses: ['all'] };
+      const make: PlaneFactory = (ns, o) =>
+        new IptablesDataPlane({ ns, tables: familyConfigs(o, 'iptables'), variant: 'legacy' });
+      const key = 'net.ipv4.conf.all.route_localnet';
+      writeSysctl(key, kubelet ? '1' : '0', stage.node.ns);
+      if (kubelet) stage.onNode('iptables-legacy', '-t', 'mangle', '-N', 'KUBE-KUBELET-CANARY');
+      const bench = await Bench.start(stage, make, options);
+      expect(readSysctl(key, stage.node.ns)).toBe('1');
+      expect(stage.onNode('iptables-legacy-save')).toContain('-A INPUT -j KUBE-FIREWALL');
+      // Another run knows nothing of what was there before the first one.
+      await bench.halt();
+      await bench.resume();
+      await bench.close();
+      await new IptablesDataPlane({ ns: stage.node.ns, tables: [] }).cleanup();
+      expect(readSysctl(key, stage.node.ns)).toBe(kubelet ? '1' : '0');
+      const left = stage.onNode('iptables-legacy-save').match(/^:(KUBE|WEFT)\S+/gm) ?? [];
+      expect(left.sort()).toEqual(kubelet ? [':KUBE-FIREWALL', ':KUBE-KUBELET-CANARY'] : []);
+      if (!kubelet) return;
+      for (const chain of ['INPUT', 'OUTPUT']) stage.onNode('iptables-legacy', '-D', chain, '-j', 'KUBE-FIREWALL');
+      for (const args of [
+        ['-F', 'KUBE-FIREWALL'],
+        ['-X', 'KUBE-FIREWALL'],
+        ['-t', 'mangle', '-X', 'KUBE-KUBELET-CANARY'],
+      ])
+        stage.onNode('iptables-legacy', ...args);
+      writeSysctl(key, '0', stage.node.ns);
+    },
+  );
 
   const cases = [
     [undefined, true, { '192.168.0.1': 'ep1', '203.0.113.1': 'ep1', '127.0.0.1': 'ep1' }],
