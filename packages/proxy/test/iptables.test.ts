@@ -8,7 +8,7 @@ import { FamilyRules } from '../src/iptables/family.ts';
 import { chainHash, endpointChain, serviceChain } from '../src/iptables/names.ts';
 import { type Restore, writeRestore } from '../src/iptables/restore.ts';
 import { canonical } from '../src/iptables/saved.ts';
-import { CONFIG, Feed } from './support/harness.ts';
+import { CONFIG, Feed, TWO_BLOCKS } from './support/harness.ts';
 import { oracle, type Source, type Target, type World } from './support/oracle.ts';
 import { type Event, events, NODE, service, slice } from './support/worlds.ts';
 import { FakeTables, meet } from './support/xtables.ts';
@@ -31,8 +31,12 @@ function restoreOf(rules: FamilyRules, first: boolean, all = first): Restore {
 class Agent {
   readonly feed = new Feed();
   readonly kernel = new FakeTables();
-  readonly rules = new FamilyRules(CONFIG);
+  readonly rules: FamilyRules;
   #started = false;
+
+  constructor(config = CONFIG) {
+    this.rules = new FamilyRules(config);
+  }
 
   push(list: readonly Event[]): void {
     for (const event of list) this.feed.push(event);
@@ -283,6 +287,7 @@ describe('the text of a restore', () => {
 const SOURCES: readonly Source[] = [
   { kind: 'pod', address: '10.244.0.10' },
   { kind: 'pod', address: '10.244.1.99' },
+  { kind: 'pod', address: '10.244.200.7' },
   { kind: 'node', address: NODE_ADDRESS },
   { kind: 'outside', address: '203.0.113.5' },
   { kind: 'outside', address: '100.64.0.1' },
@@ -317,10 +322,13 @@ function targets(world: World): Target[] {
 }
 
 describe('iptables rules of generated worlds', () => {
-  it('do to every packet what the specification says', () => {
+  it.each([
+    ['one block', CONFIG],
+    ['two blocks', TWO_BLOCKS],
+  ])('do to every packet what the specification says, with pods of %s', (_, config) => {
     fc.assert(
       fc.property(events, (history) => {
-        const agent = new Agent();
+        const agent = new Agent(config);
         for (let i = 0; i < history.length; i += 3) agent.push(history.slice(i, i + 3));
         if (history.length === 0) agent.push([]);
         const world = worldOf(history);

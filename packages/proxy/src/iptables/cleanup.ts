@@ -9,6 +9,7 @@ import {
   KUBELET_CANARY,
   LOCALNET_MARK,
   MARK_MASQ,
+  MARK_OUTSIDE,
   NODEPORTS,
   POSTROUTING,
   PROXY_FIREWALL,
@@ -24,7 +25,17 @@ export interface XtablesUse {
   readonly jumps: readonly Jump[];
 }
 
-const OURS = new Set([SERVICES, EXTERNAL_SERVICES, NODEPORTS, POSTROUTING, MARK_MASQ, FORWARD, PROXY_FIREWALL, CANARY]);
+const OURS = new Set([
+  SERVICES,
+  EXTERNAL_SERVICES,
+  NODEPORTS,
+  POSTROUTING,
+  MARK_MASQ,
+  MARK_OUTSIDE,
+  FORWARD,
+  PROXY_FIREWALL,
+  CANARY,
+]);
 
 /** What an iptables plane has left that is not a chain of its own. */
 export interface Leftovers {

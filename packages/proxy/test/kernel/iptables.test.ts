@@ -158,6 +158,28 @@ describe.each(['legacy', 'nft'] as const)('the tables of iptables-%s', (variant)
     expect(await stage.pod1.talk('flow')).toBe(`ep2 ${stage.pod1.address}`);
   });
 
+  it('tells pods of several blocks from others', async () => {
+    await bench.close();
+    await bench.plane.cleanup();
+    bench = await Bench.start(stage, plane(variant), { ...OPTIONS, clusterCidrs: ['10.244.0.0/24', '10.244.1.0/24'] });
+    const { name, ip, nodePort } = bench.fresh();
+    await bench.service(name, {
+      type: 'NodePort',
+      clusterIP: ip,
+      externalTrafficPolicy: 'Local',
+      ports: [{ name: 'http', port: 80, nodePort }],
+    });
+    await bench.endpoints(name, [bench.at.ep1]);
+    const [there] = stage.remotePods;
+    expect(await stage.pod1.ask({ dst: ip, port: 80 })).toEqual([`ep1 ${stage.pod1.address}`]);
+    expect(await stage.remote.ask({ dst: ip, port: 80, src: there })).toEqual([`ep1 ${there}`]);
+    expect(await stage.outside.ask({ dst: ip, port: 80 })).toEqual(['ep1 10.244.0.1']);
+    expect(await bench.proxy.audit()).toBe(0);
+    await bench.endpoints(name, [bench.at.rep1]);
+    expect(await stage.pod1.ask({ dst: '192.168.0.1', port: nodePort })).toEqual([`remote ${stage.pod1.address}`]);
+    expect(await stage.outside.ask({ dst: '192.168.0.1', port: nodePort, timeout: 0.3 })).toEqual(['timeout']);
+  });
+
   it('leaves out a Service that the kernel refuses, and programs the rest', async () => {
     const bad = bench.fresh();
     // x_tables' `recent` keeps entries by a name that is at most 199 bytes, but seconds must fit 32 bits.
