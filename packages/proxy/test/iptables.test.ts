@@ -9,11 +9,10 @@ import { chainHash, endpointChain, serviceChain } from '../src/iptables/names.ts
 import { type Restore, writeRestore } from '../src/iptables/restore.ts';
 import { canonical } from '../src/iptables/saved.ts';
 import { CONFIG, Feed, TWO_BLOCKS } from './support/harness.ts';
-import { oracle, type Source, type Target, type World } from './support/oracle.ts';
+import { NODE_ADDRESS, targets, worldOf } from './support/packets.ts';
+import { oracle, type Source, type Target } from './support/oracle.ts';
 import { type Event, events, NODE, service, slice } from './support/worlds.ts';
 import { FakeTables, meet } from './support/xtables.ts';
-
-const NODE_ADDRESS = '192.168.0.1';
 
 function restoreOf(rules: FamilyRules, first: boolean, all = first): Restore {
   return writeRestore({
@@ -292,34 +291,6 @@ const SOURCES: readonly Source[] = [
   { kind: 'outside', address: '203.0.113.5' },
   { kind: 'outside', address: '100.64.0.1' },
 ];
-
-function worldOf(history: readonly Event[]): World {
-  const services = new Map<string, Service>();
-  const slices = new Map<string, EndpointSlice>();
-  for (const event of history) {
-    const map = (event.kind === 'service' ? services : slices) as Map<string, unknown>;
-    if (event.object === undefined) map.delete(event.name);
-    else map.set(event.name, event.object);
-  }
-  return { services: [...services.values()], slices: [...slices.values()], node: NODE, nodeAddress: NODE_ADDRESS };
-}
-
-function targets(world: World): Target[] {
-  const out: Target[] = [{ address: '10.96.0.250', port: 80, protocol: 'TCP' }];
-  for (const { spec, status } of world.services) {
-    const addresses = [
-      spec.clusterIP ?? '',
-      ...(spec.externalIPs ?? []),
-      ...(status?.loadBalancer?.ingress ?? []).map((i) => i.ip ?? ''),
-    ];
-    for (const port of spec.ports ?? []) {
-      const protocol = (port.protocol ?? 'TCP') as 'TCP';
-      for (const address of addresses) out.push({ address, port: port.port, protocol });
-      if (port.nodePort !== undefined) out.push({ address: NODE_ADDRESS, port: port.nodePort, protocol });
-    }
-  }
-  return out;
-}
 
 describe('iptables rules of generated worlds', () => {
   it.each([
