@@ -22,7 +22,9 @@ const SOURCES: readonly Source[] = [
 function isShutOut({ services }: World, source: Source, target: Target): boolean {
   return services.some(({ spec, status }) => {
     const ranges = spec.loadBalancerSourceRanges ?? [];
-    const isOurs = status?.loadBalancer?.ingress?.some((i) => i.ip === target.address) === true;
+    const isOurs =
+      status?.loadBalancer?.ingress?.some((i) => i.ip === target.address) === true &&
+      (spec.ports ?? []).some((p) => p.port === target.port && (p.protocol ?? 'TCP') === target.protocol);
     return isOurs && ranges.length > 0 && !ranges.some((range) => inRange(source.address, range));
   });
 }
