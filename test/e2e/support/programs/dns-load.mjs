@@ -75,12 +75,15 @@ const timer = setInterval(() => {
     const one = made < keep || from >= idle.length ? new Asker() : idle[from++];
     one.ask();
   }
-  if (from > 4096) idle.splice(0, from), (from = 0);
+  if (from > 4096) {
+    idle.splice(0, from);
+    from = 0;
+  }
 }, TICK_MS);
 process.stdin.resume().on('end', async () => {
   clearInterval(timer);
   while (open > 0) await new Promise((resolve) => setTimeout(resolve, 20));
   process.stdout.write(`${JSON.stringify({ ...stats, seconds: (performance.now() - began) / 1000 })}\n`);
-  process.exit();
+  for (const one of idle) one.socket.close();
 });
 console.error('asking');
