@@ -16,7 +16,7 @@ import { BlockRoutes } from './addresses/routes.ts';
 import { BgpObjects } from './bgp.ts';
 import { writeConflist } from './conflist.ts';
 import { type HealthCheck, healthServer, listenOrReport } from './http.ts';
-import { slimBalancer } from './balancers.ts';
+import { L2_NETWORKS, slimBalancer } from './balancers.ts';
 import { PodNetworks } from './networks/pod-networks.ts';
 import { podCidrsOf, slimNode } from './nodes.ts';
 import { ProxyModeFollower } from './proxy-mode.ts';
@@ -142,7 +142,8 @@ export class Agent {
     if (options.announce === true) {
       const shared = { client, log, metrics, name: 'balancers' };
       this.#balancers = new Informer({ ...shared, type: resources.services, transform: slimBalancer });
-      this.#announcer = new L2Announcer({ nodeName, services: this.#balancers, log, metrics });
+      const networks = (cidrs: readonly string[]): void => void this.#tellNetworks(cidrs);
+      this.#announcer = new L2Announcer({ nodeName, services: this.#balancers, log, metrics, networks });
     }
     this.#startServices = start;
     const fallback = options.proxyMode ?? 'nftables';
@@ -150,6 +151,21 @@ export class Agent {
   }
 
   readonly #startServices: (signal: AbortSignal) => void;
+
+  /** Says on the Node which networks it is on, so that it is chosen for no address that it cannot announce. */
+  async #tellNetworks(cidrs: readonly string[]): Promise<void> {
+    const { client, nodeName, signal } = this.#options;
+    const patch = { metadata: { annotations: { [L2_NETWORKS]: cidrs.join(',') } } };
+    for (let delay = 1000; !signal.aborted; delay = Math.min(delay * 2, 60_000)) {
+      try {
+        await client.patch(resources.nodes, undefined, nodeName, patch);
+        return;
+      } catch (error) {
+        this.#log.warn('cannot say on the Node which networks it is on', { error, retryInMs: delay });
+        await new Promise((resolve) => setTimeout(resolve, delay).unref());
+      }
+    }
+  }
 
   /** Brings everything up; resolves when the plugins can be called and what exists now is programmed. */
   async start(): Promise<void> {

@@ -3,6 +3,8 @@ import type { AnnouncedService } from '@weft/fabric';
 
 /** Annotation in which the controller names the node that answers for a Service's balancer addresses. */
 const ANNOUNCED_BY = 'weft.dev/announced-by';
+/** Annotation in which the agent says which networks its node is on; the controller chooses by it. */
+export const L2_NETWORKS = 'weft.dev/l2-networks';
 
 /** What an agent keeps of Services to announce; nothing of those that nobody announces. */
 export function slimBalancer({ metadata, spec, status }: Service): AnnouncedService | undefined {

@@ -1,11 +1,4 @@
-import {
-  formatPrefix,
-  type Prefix,
-  parsePrefix,
-  prefixContains,
-  prefixesOverlap,
-  subnetAt,
-} from '@weft/net';
+import { formatPrefix, type Prefix, parsePrefix, prefixContains, prefixesOverlap, subnetAt } from '@weft/net';
 import type { Backend, CompileContext, ResolvedConfig, Underlay } from './backend.ts';
 import { type FabricPlan, PlanBuilder } from './entries.ts';
 import {

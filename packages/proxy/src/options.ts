@@ -98,13 +98,6 @@ export function familyConfigs(options: TableOptions, mode: Mode = 'nftables'): F
   return familiesOf(options).map((family) => {
     const mine = (prefix: Prefix): boolean => prefix.ip.family === family;
     const cidrs = pods.filter(mine);
-    if ((mode === 'iptables' || mode === 'ipvs') && options.detector === undefined && cidrs.length > 1) {
-      throw new WeftError({
-        code: 'PROXY_ONE_CLUSTER_CIDR',
-        message: `clusterCidrs: the ${mode} data plane can tell pods by one block per family, and there are ${cidrs.length} for IPv${family}`,
-        hint: 'give one block that holds them all, or tell pods by interface (detectLocalMode InterfaceNamePrefix)',
-      });
-    }
     return {
       family,
       detector: options.detector ?? (cidrs.length > 0 ? { by: 'cidr', cidrs } : { by: 'none' }),

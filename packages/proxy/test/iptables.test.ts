@@ -8,12 +8,11 @@ import { FamilyRules } from '../src/iptables/family.ts';
 import { chainHash, endpointChain, serviceChain } from '../src/iptables/names.ts';
 import { type Restore, writeRestore } from '../src/iptables/restore.ts';
 import { canonical } from '../src/iptables/saved.ts';
-import { CONFIG, Feed } from './support/harness.ts';
-import { oracle, type Source, type Target, type World } from './support/oracle.ts';
+import { CONFIG, Feed, TWO_BLOCKS } from './support/harness.ts';
+import { NODE_ADDRESS, targets, worldOf } from './support/packets.ts';
+import { oracle, type Source, type Target } from './support/oracle.ts';
 import { type Event, events, NODE, service, slice } from './support/worlds.ts';
 import { FakeTables, meet } from './support/xtables.ts';
-
-const NODE_ADDRESS = '192.168.0.1';
 
 function restoreOf(rules: FamilyRules, first: boolean, all = first): Restore {
   return writeRestore({
@@ -31,8 +30,12 @@ function restoreOf(rules: FamilyRules, first: boolean, all = first): Restore {
 class Agent {
   readonly feed = new Feed();
   readonly kernel = new FakeTables();
-  readonly rules = new FamilyRules(CONFIG);
+  readonly rules: FamilyRules;
   #started = false;
+
+  constructor(config = CONFIG) {
+    this.rules = new FamilyRules(config);
+  }
 
   push(list: readonly Event[]): void {
     for (const event of list) this.feed.push(event);
@@ -283,44 +286,20 @@ describe('the text of a restore', () => {
 const SOURCES: readonly Source[] = [
   { kind: 'pod', address: '10.244.0.10' },
   { kind: 'pod', address: '10.244.1.99' },
+  { kind: 'pod', address: '10.244.200.7' },
   { kind: 'node', address: NODE_ADDRESS },
   { kind: 'outside', address: '203.0.113.5' },
   { kind: 'outside', address: '100.64.0.1' },
 ];
 
-function worldOf(history: readonly Event[]): World {
-  const services = new Map<string, Service>();
-  const slices = new Map<string, EndpointSlice>();
-  for (const event of history) {
-    const map = (event.kind === 'service' ? services : slices) as Map<string, unknown>;
-    if (event.object === undefined) map.delete(event.name);
-    else map.set(event.name, event.object);
-  }
-  return { services: [...services.values()], slices: [...slices.values()], node: NODE, nodeAddress: NODE_ADDRESS };
-}
-
-function targets(world: World): Target[] {
-  const out: Target[] = [{ address: '10.96.0.250', port: 80, protocol: 'TCP' }];
-  for (const { spec, status } of world.services) {
-    const addresses = [
-      spec.clusterIP ?? '',
-      ...(spec.externalIPs ?? []),
-      ...(status?.loadBalancer?.ingress ?? []).map((i) => i.ip ?? ''),
-    ];
-    for (const port of spec.ports ?? []) {
-      const protocol = (port.protocol ?? 'TCP') as 'TCP';
-      for (const address of addresses) out.push({ address, port: port.port, protocol });
-      if (port.nodePort !== undefined) out.push({ address: NODE_ADDRESS, port: port.nodePort, protocol });
-    }
-  }
-  return out;
-}
-
 describe('iptables rules of generated worlds', () => {
-  it('do to every packet what the specification says', () => {
+  it.each([
+    ['one block', CONFIG],
+    ['two blocks', TWO_BLOCKS],
+  ])('do to every packet what the specification says, with pods of %s', (_, config) => {
     fc.assert(
       fc.property(events, (history) => {
-        const agent = new Agent();
+        const agent = new Agent(config);
         for (let i = 0; i < history.length; i += 3) agent.push(history.slice(i, i + 3));
         if (history.length === 0) agent.push([]);
         const world = worldOf(history);

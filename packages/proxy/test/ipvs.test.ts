@@ -7,7 +7,7 @@ import { kernelSet, SET_NAMES } from '../src/ipvs/names.ts';
 import { JUMPS, rulesText } from '../src/ipvs/rules.ts';
 import { stepLines } from '../src/ipvs/text.ts';
 import { packAddress, packPort } from '../src/model/packed.ts';
-import { CONFIG, Feed } from './support/harness.ts';
+import { CONFIG, Feed, TWO_BLOCKS } from './support/harness.ts';
 import { type Event, events, service, slice } from './support/worlds.ts';
 
 const AROUND: Surroundings = {
@@ -270,5 +270,13 @@ describe('the rules beside IPVS', () => {
     const open = rulesText({ ...CONFIG, detector: { by: 'none' } }, []);
     expect(open).toContain('--match-set KUBE-CLUSTER-IP src,dst -j KUBE-MARK-MASQ');
     expect(open).not.toContain('-I ');
+    expect(open).not.toContain('WEFT-MARK-OUTSIDE');
+    const two = rulesText(TWO_BLOCKS, []).split('\n');
+    expect(two.find((line) => line.includes('KUBE-CLUSTER-IP dst,dst'))).toMatch(/dst,dst -j WEFT-MARK-OUTSIDE$/);
+    expect(two.filter((line) => line.startsWith('-A WEFT-MARK-OUTSIDE'))).toEqual([
+      '-A WEFT-MARK-OUTSIDE -s 10.244.0.0/17 -j RETURN',
+      '-A WEFT-MARK-OUTSIDE -s 10.244.128.0/17 -j RETURN',
+      '-A WEFT-MARK-OUTSIDE -j KUBE-MARK-MASQ',
+    ]);
   });
 });

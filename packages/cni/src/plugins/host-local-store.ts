@@ -5,6 +5,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  statSync,
   unlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -19,6 +20,8 @@ import type { Attachment } from '../spec/types.ts';
 const LAST = 'last_reserved_ip.';
 /** Files of ours that are not addresses yet. */
 const UNFINISHED = '.weft-';
+/** File of ours that says in which life of the machine the directory was last used. */
+const BOOT = 'boot_id';
 /** How long the lock is waited for, milliseconds, and how often it is tried. */
 const PATIENCE_MS = 30_000;
 const TRY_MS = 2;
@@ -58,11 +61,38 @@ export class HostLocalStore {
           throw new CniError(CniCode.tryAgainLater, `host-local: somebody holds the lock of ${this.dir}`);
         }
       }
+      this.#afterBoot();
       return work();
     } catch (error) {
       throw this.#failed(error);
     } finally {
       closeSync(fd);
+    }
+  }
+
+  /**
+   * Frees what containers held before the machine was started: no namespace outlives that, and no runtime asks for it any
+   * more. Only files older than the start go, because the reference plugin may have been here before us since.
+   */
+  #afterBoot(): void {
+    const file = join(this.dir, BOOT);
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8');
+    let before: string | undefined;
+    try {
+      before = readFileSync(file, 'utf8');
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw error;
+    }
+    if (before === boot) return;
+    if (before !== undefined) {
+      const started = Number(/^btime (\d+)$/m.exec(readFileSync('/proc/stat', 'utf8'))?.[1] ?? 0) * 1000;
+      for (const name of this.taken()) if (statSync(join(this.dir, name)).mtimeMs < started) this.#drop(name);
+    }
+    try {
+      writeFileSync(file, boot, { mode: 0o644 });
+    } catch (error) {
+      // On a full disk the next call does it again.
+      if (!isErrno(error, 'ENOSPC')) throw error;
     }
   }
 

@@ -82,7 +82,12 @@ describe('bridge', () => {
     await expect(bed.runtime.check(list, pods[0] as (typeof pods)[0])).rejects.toThrow('not masqueraded');
     for (const pod of pods) await bed.runtime.del(list, pod);
     expect(masqueraded()).toBe(0);
-    expect(readdirSync(join(files, 'net')).sort()).toEqual(['last_reserved_ip.0', 'last_reserved_ip.1', 'lock']);
+    expect(readdirSync(join(files, 'net')).sort()).toEqual([
+      'boot_id',
+      'last_reserved_ip.0',
+      'last_reserved_ip.1',
+      'lock',
+    ]);
   });
 
   it('translates for real, and not inside of the subnet', async () => {

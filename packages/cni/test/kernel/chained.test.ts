@@ -205,7 +205,7 @@ describe('firewall', () => {
   });
 
   it.each([
-    [{ backend: 'firewalld' }, 'backend: "firewalld" is not served'],
+    [{ backend: 'firewalld', firewalldZone: 'a b' }, 'firewalldZone: "a b"'],
     [{ backend: 'x' }, 'backend: "x" is unknown'],
     [{ ingressPolicy: 'closed' }, 'ingressPolicy: "closed"'],
     [{ iptablesAdminChainName: 'a b' }, 'is no name of a chain'],

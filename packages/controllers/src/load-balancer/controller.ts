@@ -5,7 +5,7 @@ import { eventRecorder } from '../events.ts';
 import { LOOK_AGAIN_MS, OwnWrites } from '../own-writes.ts';
 import { type Again, WorkQueue } from '../queue.ts';
 import { allocate, type Holder, holderOf, statusIps } from './allocate.ts';
-import { announcers, elect } from './elect.ts';
+import { type Announcer, announcers, elect } from './elect.ts';
 import { holds, IP_ADDRESS_POOLS, type IPAddressPool, parsePool, type Pool } from './pool.ts';
 import { parseIp } from '@weft/net';
 
@@ -59,7 +59,16 @@ export function loadBalancerController(context: ControllerContext): Controller {
     held.set(key, ips);
   };
 
+  /** Pools and nodes as they were last read: every Service asks for them, and they seldom change. */
+  let poolsNow: Pool[] | undefined;
+  let nodesNow: Announcer[] | undefined;
+
   function usablePools(): Pool[] {
+    poolsNow ??= readPools();
+    return poolsNow;
+  }
+
+  function readPools(): Pool[] {
     return pools.list().flatMap((object) => {
       const read = parsePool(object);
       const key = `pool ${objectKey(object)}`;
@@ -161,11 +170,18 @@ export function loadBalancerController(context: ControllerContext): Controller {
   }
 
   async function announce(key: string, service: Service, ip: string): Promise<void> {
-    const node = elect(ip, service, announcers(nodes.list()), slices.byIndex('load-balancer', key) as EndpointSlice[]);
+    nodesNow ??= announcers(nodes.list());
+    const node = elect(ip, service, nodesNow, slices.byIndex('load-balancer', key) as EndpointSlice[]);
     const before = service.metadata.annotations?.[ANNOUNCED_BY];
     if (node === before) return;
     await annotate(key, node ?? null);
-    if (node === undefined) recorder.event(service, 'Warning', 'NotAnnounced', `no node may announce ${ip}`);
+    if (node === undefined)
+      recorder.event(
+        service,
+        'Warning',
+        'NotAnnounced',
+        `no node may announce ${ip}: none is ready and on its network`,
+      );
     else
       recorder.event(
         service,
@@ -175,23 +191,41 @@ export function loadBalancerController(context: ControllerContext): Controller {
       );
   }
 
-  const all = (): void => {
+  const everything = (): void => {
     for (const service of services.list())
       if (isOurs(service) || held.has(objectKey(service))) queue.add(objectKey(service));
+  };
+  let asked = false;
+  // A thousand nodes that come in one list ask for all Services once.
+  const all = (): void => {
+    if (asked) return;
+    asked = true;
+    queueMicrotask(() => {
+      asked = false;
+      everything();
+    });
   };
   services.on({
     add: (service) => queue.add(objectKey(service)),
     update: (_, after) => queue.add(objectKey(after)),
     delete: (service) => queue.add(objectKey(service)),
   });
-  pools.on({ add: all, update: all, delete: all });
+  const pooled = (): void => {
+    poolsNow = undefined;
+    all();
+  };
+  pools.on({ add: pooled, update: pooled, delete: pooled });
   namespaces.on({
     update: (before, after) => void (sameValue(before.metadata.labels, after.metadata.labels) || all()),
   });
+  const noded = (): void => {
+    nodesNow = undefined;
+    all();
+  };
   nodes.on({
-    add: all,
-    update: (before, after) => void (sameValue(announcers([before]), announcers([after])) || all()),
-    delete: all,
+    add: noded,
+    update: (before, after) => void (sameValue(announcers([before]), announcers([after])) || noded()),
+    delete: noded,
   });
   const sliced = (slice: EndpointSlice): void => {
     const name = slice.metadata.labels?.['kubernetes.io/service-name'];

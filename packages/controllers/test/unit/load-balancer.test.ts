@@ -178,6 +178,26 @@ describe('the node that announces', () => {
       status: { conditions: [{ type: 'Ready', status: ready ? 'True' : 'False' }] },
     }) as Node;
 
+  const named = (...names: string[]) => announcers(names.map((name) => node(name)));
+  const on = (name: string, networks: string) =>
+    node(name, true, { annotations: { 'weft.dev/l2-networks': networks } });
+
+  it('is on the network of the address, where nodes say what they are on', () => {
+    const nodes = announcers([
+      on('a', '192.0.2.0/24,fd00:51::/64'),
+      on('b', '198.51.100.0/24'),
+      on('c', ''),
+      on('d', 'nonsense'),
+    ]);
+    for (let i = 1; i < 20; i++) {
+      expect(elect(`192.0.2.${i}`, lb(), nodes, [])).toBe('a');
+      expect(elect(`198.51.100.${i}`, lb(), nodes, [])).toBe('b');
+      expect(elect(`fd00:51::${i}`, lb(), nodes, [])).toBe('a');
+      expect(elect(`203.0.113.${i}`, lb(), nodes, [])).toBeUndefined();
+    }
+    expect(elect('203.0.113.1', lb(), [...nodes, ...named('old')], [])).toBe('old');
+  });
+
   it('is ready, and not excluded', () => {
     const nodes = [
       node('a'),
@@ -185,7 +205,7 @@ describe('the node that announces', () => {
       node('c', true, { labels: { 'node.kubernetes.io/exclude-from-external-load-balancers': '' } }),
       node('d', true, { deletionTimestamp: '2026-01-01T00:00:00Z' }),
     ];
-    expect(announcers(nodes)).toEqual(['a']);
+    expect(announcers(nodes).map((n) => n.name)).toEqual(['a']);
   });
 
   it('is one with an endpoint, for the Local policy', () => {
@@ -199,17 +219,17 @@ describe('the node that announces', () => {
     ] as unknown as EndpointSlice[];
     const local = lb({ spec: { externalTrafficPolicy: 'Local' } });
     for (const ip of ['192.0.2.1', '192.0.2.2', '192.0.2.3'])
-      expect(elect(ip, local, ['a', 'b', 'c'], slices)).toBe('b');
-    expect(elect('192.0.2.1', local, ['a'], slices)).toBeUndefined();
+      expect(elect(ip, local, named('a', 'b', 'c'), slices)).toBe('b');
+    expect(elect('192.0.2.1', local, named('a'), slices)).toBeUndefined();
   });
 
   it('differs by address, and changes for those of a node that goes only', () => {
     const names = ['a', 'b', 'c', 'd'];
     const ips = Array.from({ length: 200 }, (_, i) => `192.0.2.${i}`);
-    const before = new Map(ips.map((ip) => [ip, elect(ip, lb(), names, [])]));
+    const before = new Map(ips.map((ip) => [ip, elect(ip, lb(), named(...names), [])]));
     for (const name of names) expect([...before.values()].filter((n) => n === name).length).toBeGreaterThan(20);
     for (const ip of ips) {
-      const after = elect(ip, lb(), ['a', 'b', 'd'], []);
+      const after = elect(ip, lb(), named('a', 'b', 'd'), []);
       if (before.get(ip) === 'c') expect(after).not.toBe('c');
       else expect(after).toBe(before.get(ip));
     }

@@ -124,10 +124,12 @@ export class UdpChannel implements Channel {
     });
     this.#socket.on('message', (packet) => this.#flight.receive(packet));
     this.#socket.on('error', (error) => this.#fail(new Error(`${this.#what}: ${error.message}`)));
-    this.#socket.connect(target.port, target.host, () => {
+    this.#socket.once('connect', () => {
       this.#connected = true;
       for (const bytes of this.#queue.splice(0)) this.#send(bytes);
     });
+    // Without a callback, which would be called for failures too: no route to the upstream is one.
+    this.#socket.connect(target.port, target.host);
   }
 
   get inFlight(): number {

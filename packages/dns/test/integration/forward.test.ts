@@ -127,6 +127,13 @@ describe('forward', () => {
     expect(dns.renderMetrics()).toMatch(/coredns_forward_healthcheck_broken_total 1/);
   });
 
+  it('says SERVFAIL where the kernel knows no way to the upstream', async () => {
+    // Sockets may not send to all hosts unless they say so: connecting fails.
+    const { port } = await serve('forward . 255.255.255.255');
+    expect(short(await ask(port, 'a.'))).toBe('SERVFAIL');
+    expect(short(await ask(port, 'a.'))).toBe('SERVFAIL');
+  });
+
   it('answers FORMERR when the upstream answers another question', async () => {
     const up = await upstream((query) => {
       const wrong = Buffer.alloc(12 + 3 + 4);

@@ -1,5 +1,5 @@
 import { announceAddress, isKernelError, type Link, Nft, type NetNs, Rtnl } from '@weft/kernel';
-import { formatIp, type Ip, parseInterfaceAddress, parseIp, prefixContains, prefixOf } from '@weft/net';
+import { formatIp, formatPrefix, type Ip, parseInterfaceAddress, parseIp, prefixContains, prefixOf } from '@weft/net';
 import { type Diff, type Entry, type Logger, type Metrics, type Plan, PlanLoop } from '@weft/plan';
 import { AnnounceGuard } from './guard.ts';
 
@@ -31,6 +31,8 @@ export interface L2AnnouncerOptions {
   readonly metrics: Metrics;
   /** Milliseconds between audits. Default 60,000; 0 for none. */
   readonly auditMs?: number;
+  /** Told of the networks this node is on, as sorted CIDRs, at the start and with the audit that finds others. */
+  readonly networks?: (cidrs: readonly string[]) => void;
 }
 
 /** One address that this node answers for, because of one Service. */
@@ -75,6 +77,8 @@ export class L2Announcer {
   #detach: (() => void) | undefined;
   /** Addresses of an earlier agent, until the Services that exist have been seen. */
   #older: readonly string[] = [];
+  /** Networks last told of. */
+  #told: string | undefined;
 
   constructor(options: L2AnnouncerOptions) {
     this.#options = options;
@@ -103,6 +107,7 @@ export class L2Announcer {
 
   async start(): Promise<void> {
     this.#older = await this.#guard.read();
+    await this.#tellNetworks();
     this.#loop.hold();
     const set = (key: string, service: AnnouncedService | undefined): void => {
       if (service === undefined) this.#services.delete(key);
@@ -139,7 +144,8 @@ export class L2Announcer {
   }
 
   async #forgetOlder(): Promise<void> {
-    await this.#loop.idle();
+    // Tried, not in effect: one address that cannot be announced here must not keep the others of an earlier agent.
+    await this.#loop.tried();
     const wanted = new Set(this.announced);
     const older = this.#older.filter((ip) => !wanted.has(ip));
     this.#older = [];
@@ -168,7 +174,24 @@ export class L2Announcer {
     if (gone.length > 0) await this.#guard.write([...new Set([...wanted, ...this.#older])].sort());
   }
 
+  /** Where the controller may send addresses: one that no network of its node holds would be announced by nobody. */
+  async #tellNetworks(): Promise<void> {
+    const { networks } = this.#options;
+    if (networks === undefined) return;
+    const out = new Set<string>();
+    for (const { index, ip, length } of await this.#found()) {
+      if (length >= (ip.family === 4 ? 32 : 128) || isLinkLocal(ip)) continue;
+      const link = await this.#rt.links.get(index);
+      if (link !== undefined && !link.loopback) out.add(formatPrefix(prefixOf(ip, length)));
+    }
+    const list = [...out].sort();
+    if (list.join() === this.#told) return;
+    this.#told = list.join();
+    networks(list);
+  }
+
   async #audit(): Promise<number> {
+    await this.#tellNetworks();
     const found = await this.#found();
     const missing = this.announced.filter((ip) => !found.some((f) => formatIp(f.ip) === ip));
     for (const ip of missing) await this.#add(ip);
@@ -237,4 +260,10 @@ export class L2Announcer {
       }
     }
   }
+}
+
+function isLinkLocal({ bytes }: Ip): boolean {
+  return bytes.length === 16
+    ? bytes[0] === 0xfe && ((bytes[1] as number) & 0xc0) === 0x80
+    : bytes[0] === 169 && bytes[1] === 254;
 }

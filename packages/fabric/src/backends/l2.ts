@@ -31,10 +31,7 @@ export const l2: Backend = {
     for (const prefix of peer.prefixes)
       plan.add({ type: 'route', kind: 'unicast', dst: formatPrefix(prefix), device }, 'spec.podCIDRs');
     for (const { prefix, kind, name } of peer.blocks ?? [])
-      plan.addFor(
-        { type: 'route', kind: 'unicast', dst: formatPrefix(prefix), device },
-        { kind, name, field: 'spec' },
-      );
+      plan.addFor({ type: 'route', kind: 'unicast', dst: formatPrefix(prefix), device }, { kind, name, field: 'spec' });
     return undefined;
   },
 };

@@ -1,4 +1,15 @@
-import { announceAddress, isKernelError, type Link, type LinkSpec, type NetNs, Nft, type RtBatch, type Route, Rtnl, writeSysctl } from '@weft/kernel';
+import {
+  announceAddress,
+  isKernelError,
+  type Link,
+  type LinkSpec,
+  type NetNs,
+  Nft,
+  type RtBatch,
+  type Route,
+  Rtnl,
+  writeSysctl,
+} from '@weft/kernel';
 import { ipBytes } from '@weft/net';
 import { type Diff, type Logger, sameValue, WeftError } from '@weft/plan';
 import { type DeviceEntry, entryKey, type FabricEntry } from '../entries.ts';
@@ -228,9 +239,7 @@ function fits(link: Link, entry: DeviceEntry): boolean {
   if (link.kind !== entry.kind) return false;
   if (entry.kind !== 'vxlan') return link.external !== undefined && link.external.port === entry.port;
   const { vxlan } = link;
-  return (
-    vxlan?.id === entry.vni && vxlan.port === entry.port && vxlan.local === entry.local && vxlan.learning !== true
-  );
+  return vxlan?.id === entry.vni && vxlan.port === entry.port && vxlan.local === entry.local && vxlan.learning !== true;
 }
 
 function linkSpec(entry: DeviceEntry): LinkSpec {

@@ -77,7 +77,9 @@ describe('balancer addresses on the network', () => {
   });
   afterEach(() => {});
 
-  async function announce(index: number): Promise<L2Announcer> {
+  const told: (readonly string[])[] = [];
+
+  async function start(index: number): Promise<L2Announcer> {
     const announcer = new L2Announcer({
       nodeName: `n${index + 1}`,
       services,
@@ -85,9 +87,15 @@ describe('balancer addresses on the network', () => {
       log: silentLogger,
       metrics: new Metrics(),
       auditMs: 0,
+      networks: (cidrs) => told.push(cidrs),
     });
     running.push(announcer);
     await announcer.start();
+    return announcer;
+  }
+
+  async function announce(index: number): Promise<L2Announcer> {
+    const announcer = await start(index);
     await announcer.idle();
     return announcer;
   }
@@ -180,6 +188,31 @@ describe('balancer addresses on the network', () => {
       nodes[0]?.run(() => execFileSync('ip', ['-br', 'addr', 'show', 'eth0'], { encoding: 'utf8' })) ?? '';
     await expect.poll(addresses, { timeout: 2000 }).not.toContain('198.51.100.101');
     expect(addresses()).toContain('198.51.100.1/24');
+  });
+
+  it('of an earlier agent go although one that this node cannot announce is tried again and again', async () => {
+    const a = await announce(0);
+    services.set('default/web', 'n1', '198.51.100.100');
+    await a.idle();
+    await a.stop();
+    running.length = 0;
+    services.set('default/web', 'n2', '198.51.100.100');
+    services.set('default/far', 'n1', '203.0.113.1');
+    const again = await start(0);
+    const addresses = (): string =>
+      nodes[0]?.run(() => execFileSync('ip', ['-br', 'addr', 'show', 'eth0'], { encoding: 'utf8' })) ?? '';
+    await expect.poll(addresses, { timeout: 5000 }).not.toContain('198.51.100.100');
+    expect(again.announced).toEqual([]);
+  });
+
+  it('are chosen by the networks that nodes tell of, also when these change', async () => {
+    told.length = 0;
+    const a = await announce(0);
+    expect(told).toEqual([['198.51.100.0/24', 'fd00:51::/64']]);
+    await a.audit();
+    nodes[0]?.run(() => execFileSync('ip', ['addr', 'add', '192.0.2.7/25', 'dev', 'eth0']));
+    await a.audit();
+    expect(told.slice(1)).toEqual([['192.0.2.0/25', '198.51.100.0/24', 'fd00:51::/64']]);
   });
 
   it('that are of no network of the node are an error of that Service only; what others take away comes back', async () => {

@@ -185,11 +185,7 @@ export class Bed {
         await rtnl.addresses.add({ index, address: `fd30::1${number}/64`, noDad: true });
       });
       for (const pod of machine.pods) await this.addIpv6(machine, pod, `fd00:${number}::5`);
-      this.nodes.set(
-        machine.name,
-        [machine.ip, `fd30::1${number}`],
-        [`10.244.${number}.0/24`, `fd00:${number}::/64`],
-      );
+      this.nodes.set(machine.name, [machine.ip, `fd30::1${number}`], [`10.244.${number}.0/24`, `fd00:${number}::/64`]);
     }
     await this.idle();
   }
@@ -341,7 +337,18 @@ export async function kernelHas(kind: string): Promise<boolean> {
   const dir = mkdtempSync(join(tmpdir(), 'weft-probe-'));
   const ns = NetNs.create(join(dir, 'ns'));
   try {
-    return run(ns, 'ip', 'link', 'add', 'probe', 'type', kind, ...(EXTERNAL.has(kind) ? ['external'] : ['id', '1', 'dstport', '0'])) !== undefined;
+    return (
+      run(
+        ns,
+        'ip',
+        'link',
+        'add',
+        'probe',
+        'type',
+        kind,
+        ...(EXTERNAL.has(kind) ? ['external'] : ['id', '1', 'dstport', '0']),
+      ) !== undefined
+    );
   } finally {
     ns.close();
     NetNs.remove(join(dir, 'ns'));

@@ -2,7 +2,6 @@ import { formatPrefix, parsePrefix, type Prefix, prefixesOverlap, subnetCount } 
 import { backendCapabilities, backendNames } from '@weft/fabric';
 import { WeftError } from '@weft/plan';
 
-
 /** Everything that defines a cluster of the lab. Written once at `up`, read by every process of the cluster. */
 export interface ClusterConfig {
   readonly name: string;

@@ -5,6 +5,7 @@ import {
   FORWARD,
   KUBELET_FIREWALL,
   MARK_MASQ,
+  MARK_OUTSIDE,
   NODEPORTS,
   POSTROUTING,
   PROXY_FIREWALL,
@@ -13,29 +14,32 @@ import {
 
 export type TableName = 'filter' | 'nat' | 'mangle';
 
-/** Match of packets that come from pods of this node; undefined when they cannot be told. */
-export function ifLocal(detector: LocalDetector): string | undefined {
+/** Matches of packets that come from pods, one rule each; none when they cannot be told. */
+export function ifLocal(detector: LocalDetector): string[] {
   switch (detector.by) {
     case 'cidr':
-      return `-s ${oneCidr(detector)}`;
+      return detector.cidrs.map((cidr) => `-s ${formatPrefix(cidr)}`);
     case 'bridge':
-      return `-i ${detector.name}`;
+      return [`-i ${detector.name}`];
     case 'interfacePrefix':
-      return `-i ${detector.prefix}+`;
+      return [`-i ${detector.prefix}+`];
     case 'none':
-      return undefined;
+      return [];
   }
 }
 
-/** Match of all other packets. */
-export function ifNotLocal(detector: LocalDetector): string | undefined {
-  const local = ifLocal(detector);
-  return local === undefined ? undefined : `! ${local}`;
+/** What marks all other packets: the end of a rule. Undefined when pods cannot be told. */
+export function markOutside(detector: LocalDetector): string | undefined {
+  const [first, second] = ifLocal(detector);
+  if (first === undefined) return undefined;
+  return second === undefined ? `! ${first} -j ${MARK_MASQ}` : `-j ${MARK_OUTSIDE}`;
 }
 
-function oneCidr(detector: Extract<LocalDetector, { by: 'cidr' }>): string {
-  const [first] = detector.cidrs;
-  return first === undefined ? '' : formatPrefix(first);
+/** Rules of `MARK_OUTSIDE`; none where it is not needed. */
+export function outsideRules(detector: LocalDetector): string[] {
+  const local = ifLocal(detector);
+  if (local.length < 2) return [];
+  return [...local.map((match) => `-A ${MARK_OUTSIDE} ${match} -j RETURN`), `-A ${MARK_OUTSIDE} -j ${MARK_MASQ}`];
 }
 
 /** A rule in a chain of the kernel that leads to one of ours. */
@@ -84,7 +88,13 @@ export function baseChains(table: TableName, config: FamilyConfig): string[] {
         ...(answersLocalhost(config) ? [KUBELET_FIREWALL] : []),
       ];
     case 'nat':
-      return [SERVICES, NODEPORTS, POSTROUTING, MARK_MASQ];
+      return [
+        SERVICES,
+        NODEPORTS,
+        POSTROUTING,
+        MARK_MASQ,
+        ...(outsideRules(config.detector).length > 0 ? [MARK_OUTSIDE] : []),
+      ];
     case 'mangle':
       return [];
   }
@@ -105,6 +115,7 @@ export function natHead(config: FamilyConfig): string[] {
     `-A ${POSTROUTING} -j MARK --xor-mark ${m}`,
     `-A ${POSTROUTING} -m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE --random-fully`,
     `-A ${MARK_MASQ} -j MARK --or-mark ${m}`,
+    ...outsideRules(config.detector),
   ];
 }
 

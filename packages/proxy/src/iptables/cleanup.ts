@@ -6,7 +6,10 @@ import {
   CANARY,
   EXTERNAL_SERVICES,
   FORWARD,
+  KUBELET_CANARY,
+  LOCALNET_MARK,
   MARK_MASQ,
+  MARK_OUTSIDE,
   NODEPORTS,
   POSTROUTING,
   PROXY_FIREWALL,
@@ -22,8 +25,35 @@ export interface XtablesUse {
   readonly jumps: readonly Jump[];
 }
 
-// KUBE-FIREWALL is kubelet's too, and does no harm without us.
-const OURS = new Set([SERVICES, EXTERNAL_SERVICES, NODEPORTS, POSTROUTING, MARK_MASQ, FORWARD, PROXY_FIREWALL, CANARY]);
+const OURS = new Set([
+  SERVICES,
+  EXTERNAL_SERVICES,
+  NODEPORTS,
+  POSTROUTING,
+  MARK_MASQ,
+  MARK_OUTSIDE,
+  FORWARD,
+  PROXY_FIREWALL,
+  CANARY,
+]);
+
+/** What an iptables plane has left that is not a chain of its own. */
+export interface Leftovers {
+  /** KUBE-FIREWALL is kubelet's as well. */
+  readonly kubelet: boolean;
+  /** 127.0.0.0/8 is routed because of us. */
+  readonly localnet: boolean;
+}
+
+/** Looks in both variants. */
+export async function findLeftovers(run: Run): Promise<Leftovers> {
+  let mangle = '';
+  for (const variant of ['legacy', 'nft'] as const) {
+    // A node may have only one variant.
+    mangle += await new Iptables(run, 4, variant).save('mangle').catch(() => '');
+  }
+  return { kubelet: mangle.includes(`:${KUBELET_CANARY} `), localnet: mangle.includes(`:${LOCALNET_MARK} `) };
+}
 
 /** Whether a chain is one of the iptables mode's. */
 export function isIptablesChain(chain: string): boolean {

@@ -7,10 +7,10 @@ import type { Planned } from '../model/types.ts';
 import { NO_CHANGE, wholePlan } from '../whole.ts';
 import { differences } from './audit.ts';
 import { answersLocalhost, CANARY_TABLES, type Jump, jumps } from './base.ts';
-import { cleanXtables, isIptablesChain, type XtablesUse } from './cleanup.ts';
+import { cleanXtables, findLeftovers, isIptablesChain, type XtablesUse } from './cleanup.ts';
 import { FamilyRules } from './family.ts';
 import { IptablesMetrics } from './metrics.ts';
-import { CANARY, SERVICE_CHAIN, SERVICES } from './names.ts';
+import { CANARY, KUBELET_FIREWALL, LOCALNET_MARK, SERVICE_CHAIN, SERVICES } from './names.ts';
 import { detectVariant, failed, Iptables, type Run, runner, type Variant } from './program.ts';
 import { type Restore, type RestoreInput, writeRestore } from './restore.ts';
 import { canonical, parseTable } from './saved.ts';
@@ -29,6 +29,7 @@ export interface IptablesOptions {
 }
 
 const CANARY_MS = 30_000;
+const ROUTE_LOCALNET = 'net.ipv4.conf.all.route_localnet';
 /** Services from which on iptables-nft takes minutes where legacy takes a second: its restore compares chains pair by pair. */
 const NFT_SLOW = 1000;
 
@@ -155,7 +156,11 @@ export class IptablesDataPlane implements DataPlane {
 
   async cleanup(next?: DataPlane): Promise<void> {
     await this.stop();
-    await cleanXtables(this.#run, isIptablesChain, (family) => next?.xtables?.(family), this.#log);
+    const { kubelet, localnet } = await findLeftovers(this.#run);
+    if (localnet) writeSysctl(ROUTE_LOCALNET, '0', this.#options.ns);
+    const isOurs = (chain: string): boolean =>
+      isIptablesChain(chain) || chain === LOCALNET_MARK || (chain === KUBELET_FIREWALL && !kubelet);
+    await cleanXtables(this.#run, isOurs, (family) => next?.xtables?.(family), this.#log);
     this.#complete = false;
     for (const family of this.#families) Object.assign(family, { full: true });
   }
@@ -196,9 +201,17 @@ export class IptablesDataPlane implements DataPlane {
     }
     if (answersLocalhost(rules.config)) {
       // Packets to 127.0.0.1 leave for pods only where the kernel routes that block.
-      writeSysctl('net.ipv4.conf.all.route_localnet', '1', this.#options.ns);
+      await this.#routeLocalnet(iptables);
     }
     return jumps(rules.config).filter((j) => !has.has(`${j.table} ${j.from} ${canonical(`-A ${j.from} ${j.rule}`)}`));
+  }
+
+  /** Has the kernel route 127.0.0.0/8, and leaves a mark when it did not before: a clean-up undoes it then. */
+  async #routeLocalnet(iptables: Iptables): Promise<void> {
+    if (readSysctl(ROUTE_LOCALNET, this.#options.ns) === '1') return;
+    const done = await iptables.restore(`*mangle\n:${LOCALNET_MARK} - [0:0]\nCOMMIT\n`);
+    if (done.code !== 0) throw failed('iptables-restore of a mark', done);
+    writeSysctl(ROUTE_LOCALNET, '1', this.#options.ns);
   }
 
   /** Writes, and writes again without a port that the kernel refuses: the others are not to suffer for it. */

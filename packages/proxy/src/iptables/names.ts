@@ -13,6 +13,14 @@ export const KUBELET_FIREWALL = 'KUBE-FIREWALL';
 /** A chain without rules in each table: where it is gone, somebody has flushed the tables. */
 export const CANARY = 'KUBE-PROXY-CANARY';
 
+/** Ours: marks what does not come from pods, where pods have several blocks. A rule can only say what one of them is not. */
+export const MARK_OUTSIDE = 'WEFT-MARK-OUTSIDE';
+
+/** In kubelet's chains there is this one: what has its name beside ours is kubelet's. */
+export const KUBELET_CANARY = 'KUBE-KUBELET-CANARY';
+/** Ours: a chain without rules in table mangle says that it was us who had the kernel route 127.0.0.0/8. */
+export const LOCALNET_MARK = 'WEFT-ROUTE-LOCALNET';
+
 /** First part of the names of the chains of a service port. */
 export type ChainKind = 'KUBE-SVC-' | 'KUBE-SVL-' | 'KUBE-EXT-' | 'KUBE-FW-' | 'KUBE-SEP-';
 

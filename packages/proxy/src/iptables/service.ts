@@ -1,7 +1,7 @@
 import { endpointWidth, formatAddress, formatEndpoint, portOf, unpackList } from '../model/packed.ts';
 import { frontendAddress, type ServicePort, servicePortName } from '../model/types.ts';
 import type { FamilyConfig } from '../config.ts';
-import { ifLocal, ifNotLocal } from './base.ts';
+import { ifLocal, markOutside } from './base.ts';
 import {
   endpointChain,
   EXTERNAL_SERVICES,
@@ -172,9 +172,9 @@ class Compiler {
 
   #masqueradeInternal(key: string, chain: string): void {
     const head = `-A ${chain} -m comment --comment "${this.#names.port} cluster IP" ${this.#match(key)}`;
-    const notLocal = ifNotLocal(this.#config.detector);
+    const outside = markOutside(this.#config.detector);
     if (this.#config.masqueradeAll) this.#rules.push(`${head} -j ${MARK_MASQ}`);
-    else if (notLocal !== undefined) this.#rules.push(`${head} ${notLocal} -j ${MARK_MASQ}`);
+    else if (outside !== undefined) this.#rules.push(`${head} ${outside}`);
   }
 
   #externalChain(policy: string | undefined): void {
@@ -187,8 +187,7 @@ class Compiler {
       rule('masquerade traffic for', `-j ${MARK_MASQ}`);
     } else if (this.#cluster.length > 0) {
       // Who is inside the cluster loses nothing by going on to other nodes.
-      const local = ifLocal(this.#config.detector);
-      if (local !== undefined) rule('pod traffic for', `${local} -j ${cluster}`);
+      for (const local of ifLocal(this.#config.detector)) rule('pod traffic for', `${local} -j ${cluster}`);
       rule('masquerade LOCAL traffic for', `-m addrtype --src-type LOCAL -j ${MARK_MASQ}`);
       rule('route LOCAL traffic for', `-m addrtype --src-type LOCAL -j ${cluster}`);
     }

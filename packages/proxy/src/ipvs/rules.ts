@@ -1,6 +1,6 @@
 import type { FamilyConfig } from '../config.ts';
-import { ifNotLocal, type Jump } from '../iptables/base.ts';
-import { FORWARD, MARK_MASQ, POSTROUTING, PROXY_FIREWALL, SERVICES } from '../iptables/names.ts';
+import { type Jump, markOutside, outsideRules } from '../iptables/base.ts';
+import { FORWARD, MARK_MASQ, MARK_OUTSIDE, POSTROUTING, PROXY_FIREWALL, SERVICES } from '../iptables/names.ts';
 import { kernelSet, SETS, type SetName } from './names.ts';
 
 const NODE_PORT = 'KUBE-NODE-PORT';
@@ -11,7 +11,7 @@ const IPVS_OUT_FILTER = 'KUBE-IPVS-OUT-FILTER';
 
 /** Chains of this mode by table; some have the names of the iptables mode's. */
 export const CHAINS = {
-  nat: [SERVICES, POSTROUTING, NODE_PORT, LOAD_BALANCER, MARK_MASQ],
+  nat: [SERVICES, POSTROUTING, NODE_PORT, LOAD_BALANCER, MARK_MASQ, MARK_OUTSIDE],
   filter: [FORWARD, NODE_PORT, PROXY_FIREWALL, SOURCE_RANGES, IPVS_FILTER, IPVS_OUT_FILTER],
 } as const;
 
@@ -49,13 +49,13 @@ function natRules(config: FamilyConfig): string[] {
     `${extra}-m comment --comment "${SETS[name].comment}" -m set --match-set ${kernelSet(name, family)} ${how}`;
   const nodePort = (name: SetName, protocol: string, target: string): string =>
     `-A ${NODE_PORT} ${matches(name, name.endsWith('HASH') ? 'dst,dst' : 'dst', `-p ${protocol} `)} -j ${target}`;
-  const notLocal = ifNotLocal(config.detector);
+  const outside = markOutside(config.detector);
   const clusterIps = config.masqueradeAll
-    ? matches('KUBE-CLUSTER-IP', 'dst,dst')
-    : notLocal !== undefined
-      ? `${matches('KUBE-CLUSTER-IP', 'dst,dst')} ${notLocal}`
+    ? `${matches('KUBE-CLUSTER-IP', 'dst,dst')} -j ${MARK_MASQ}`
+    : outside !== undefined
+      ? `${matches('KUBE-CLUSTER-IP', 'dst,dst')} ${outside}`
       : // The node's own connections have the Service address on both ends.
-        matches('KUBE-CLUSTER-IP', 'src,dst');
+        `${matches('KUBE-CLUSTER-IP', 'src,dst')} -j ${MARK_MASQ}`;
   const external = (name: SetName): string[] => [
     `-A ${SERVICES} ${matches(name, 'dst,dst')} -m physdev ! --physdev-is-in -m addrtype ! --src-type LOCAL -j ACCEPT`,
     `-A ${SERVICES} ${matches(name, 'dst,dst')} -m addrtype --dst-type LOCAL -j ACCEPT`,
@@ -73,7 +73,7 @@ function natRules(config: FamilyConfig): string[] {
     nodePort('KUBE-NODE-PORT-UDP', 'udp', MARK_MASQ),
     nodePort('KUBE-NODE-PORT-LOCAL-SCTP-HASH', 'sctp', 'RETURN'),
     nodePort('KUBE-NODE-PORT-SCTP-HASH', 'sctp', MARK_MASQ),
-    `-A ${SERVICES} ${clusterIps} -j ${MARK_MASQ}`,
+    `-A ${SERVICES} ${clusterIps}`,
     `-A ${SERVICES} ${matches('KUBE-EXTERNAL-IP', 'dst,dst')} -j ${MARK_MASQ}`,
     ...external('KUBE-EXTERNAL-IP'),
     `-A ${SERVICES} ${matches('KUBE-EXTERNAL-IP-LOCAL', 'dst,dst')} -m addrtype --src-type LOCAL -j ${MARK_MASQ}`,
@@ -86,6 +86,7 @@ function natRules(config: FamilyConfig): string[] {
     `-A ${POSTROUTING} -j MARK --xor-mark ${mark}`,
     `-A ${POSTROUTING} -m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE --random-fully`,
     `-A ${MARK_MASQ} -j MARK --or-mark ${mark}`,
+    ...outsideRules(config.detector),
   ];
 }
 
@@ -125,7 +126,9 @@ export function rulesText(
 ): string {
   const table = (name: 'nat' | 'filter', rules: readonly string[]): string[] => [
     `*${name}`,
-    ...CHAINS[name].map((chain) => `:${chain} - [0:0]`),
+    ...CHAINS[name]
+      .filter((chain) => chain !== MARK_OUTSIDE || outsideRules(config.detector).length > 0)
+      .map((chain) => `:${chain} - [0:0]`),
     ...missing.filter((jump) => jump.table === name).map(({ from, rule }) => `-I ${from} ${rule}`),
     ...rules,
     'COMMIT',

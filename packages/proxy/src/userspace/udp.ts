@@ -53,11 +53,13 @@ export function udpListener(options: ListenerOptions & { readonly idleMs: number
       pool.failed(client.address);
       if (sessions.get(key) === session) end(key);
     });
-    socket.connect(target.port, target.address, () => {
+    socket.once('connect', () => {
       const { waiting } = session;
       session.waiting = undefined;
       for (const data of waiting ?? []) socket.send(data);
     });
+    // Without a callback, which would be called for failures too: no route to the endpoint is one.
+    socket.connect(target.port, target.address);
     if (sessions.size >= MAX_SESSIONS) end(sessions.keys().next().value as string);
     return session;
   };

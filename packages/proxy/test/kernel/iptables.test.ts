@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { readSysctl, writeSysctl } from '@weft/kernel';
 import { IptablesDataPlane } from '../../src/iptables/dataplane.ts';
 import { familyConfigs } from '../../src/options.ts';
 import { Bench, byName, OPTIONS, type PlaneFactory, Stage } from './bench.ts';
@@ -157,6 +158,28 @@ describe.each(['legacy', 'nft'] as const)('the tables of iptables-%s', (variant)
     expect(await stage.pod1.talk('flow')).toBe(`ep2 ${stage.pod1.address}`);
   });
 
+  it('tells pods of several blocks from others', async () => {
+    await bench.close();
+    await bench.plane.cleanup();
+    bench = await Bench.start(stage, plane(variant), { ...OPTIONS, clusterCidrs: ['10.244.0.0/24', '10.244.1.0/24'] });
+    const { name, ip, nodePort } = bench.fresh();
+    await bench.service(name, {
+      type: 'NodePort',
+      clusterIP: ip,
+      externalTrafficPolicy: 'Local',
+      ports: [{ name: 'http', port: 80, nodePort }],
+    });
+    await bench.endpoints(name, [bench.at.ep1]);
+    const [there] = stage.remotePods;
+    expect(await stage.pod1.ask({ dst: ip, port: 80 })).toEqual([`ep1 ${stage.pod1.address}`]);
+    expect(await stage.remote.ask({ dst: ip, port: 80, src: there })).toEqual([`ep1 ${there}`]);
+    expect(await stage.outside.ask({ dst: ip, port: 80 })).toEqual(['ep1 10.244.0.1']);
+    expect(await bench.proxy.audit()).toBe(0);
+    await bench.endpoints(name, [bench.at.rep1]);
+    expect(await stage.pod1.ask({ dst: '192.168.0.1', port: nodePort })).toEqual([`remote ${stage.pod1.address}`]);
+    expect(await stage.outside.ask({ dst: '192.168.0.1', port: nodePort, timeout: 0.3 })).toEqual(['timeout']);
+  });
+
   it('leaves out a Service that the kernel refuses, and programs the rest', async () => {
     const bad = bench.fresh();
     // x_tables' `recent` keeps entries by a name that is at most 199 bytes, but seconds must fit 32 bits.
@@ -186,6 +209,38 @@ describe('NodePorts by iptables', () => {
   afterAll(async () => {
     await stage?.close();
   });
+
+  it.each([true, false])(
+    'takes back with its rules what it had the kernel route, unless kubelet needs it (kubelet here: %j)',
+    async (kubelet) => {
+      const options = { ...OPTIONS, nodePortAddresses: ['all'] };
+      const make: PlaneFactory = (ns, o) =>
+        new IptablesDataPlane({ ns, tables: familyConfigs(o, 'iptables'), variant: 'legacy' });
+      const key = 'net.ipv4.conf.all.route_localnet';
+      writeSysctl(key, kubelet ? '1' : '0', stage.node.ns);
+      if (kubelet) stage.onNode('iptables-legacy', '-t', 'mangle', '-N', 'KUBE-KUBELET-CANARY');
+      const bench = await Bench.start(stage, make, options);
+      expect(readSysctl(key, stage.node.ns)).toBe('1');
+      expect(stage.onNode('iptables-legacy-save')).toContain('-A INPUT -j KUBE-FIREWALL');
+      // Another run knows nothing of what was there before the first one.
+      await bench.halt();
+      await bench.resume();
+      await bench.close();
+      await new IptablesDataPlane({ ns: stage.node.ns, tables: [] }).cleanup();
+      expect(readSysctl(key, stage.node.ns)).toBe(kubelet ? '1' : '0');
+      const left = stage.onNode('iptables-legacy-save').match(/^:(KUBE|WEFT)\S+/gm) ?? [];
+      expect(left.sort()).toEqual(kubelet ? [':KUBE-FIREWALL', ':KUBE-KUBELET-CANARY'] : []);
+      if (!kubelet) return;
+      for (const chain of ['INPUT', 'OUTPUT']) stage.onNode('iptables-legacy', '-D', chain, '-j', 'KUBE-FIREWALL');
+      for (const args of [
+        ['-F', 'KUBE-FIREWALL'],
+        ['-X', 'KUBE-FIREWALL'],
+        ['-t', 'mangle', '-X', 'KUBE-KUBELET-CANARY'],
+      ])
+        stage.onNode('iptables-legacy', ...args);
+      writeSysctl(key, '0', stage.node.ns);
+    },
+  );
 
   const cases = [
     [undefined, true, { '192.168.0.1': 'ep1', '203.0.113.1': 'ep1', '127.0.0.1': 'ep1' }],

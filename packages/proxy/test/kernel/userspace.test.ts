@@ -104,6 +104,19 @@ describe('the userspace proxy', () => {
       expect(await host.ask({ dst: '192.168.0.1', port }), host.name).toEqual(['refused']);
   });
 
+  it('goes on when the kernel knows no way to an endpoint of UDP', async () => {
+    await begin(plane());
+    const { name, ip } = bench.fresh();
+    stage.onNode('ip', 'route', 'replace', 'unreachable', '198.51.100.0/24');
+    await bench.service(name, { clusterIP: ip, ports: [{ name: 'dns', port: 53, protocol: 'UDP' }] });
+    const port = [{ name: 'dns', port: 5353, protocol: 'UDP' as const }];
+    await bench.endpoints(name, [{ address: '198.51.100.7', nodeName: 'other' }], port);
+    expect(await stage.pod1.ask({ dst: ip, port: 53, proto: 'udp', timeout: 0.3 })).toEqual(['timeout']);
+    await bench.endpoints(name, [bench.at.ep1], port);
+    expect(byName(await stage.pod1.ask({ dst: ip, port: 53, proto: 'udp' }))).toEqual({ ep1: 1 });
+    stage.onNode('ip', 'route', 'del', 'unreachable', '198.51.100.0/24');
+  });
+
   it('lets go of UDP flows of clients that stay away', async () => {
     await begin(plane({ udpIdleMs: 200 }));
     const { name, ip } = bench.fresh();

@@ -22,6 +22,12 @@ export const CONFIG: FamilyConfig = {
   nodePorts: { all: false, primary: true, cidrs: [] },
 };
 
+/** The same pods, in two blocks. */
+export const TWO_BLOCKS: FamilyConfig = {
+  ...CONFIG,
+  detector: { by: 'cidr', cidrs: [prefix('10.244.0.0/17'), prefix('10.244.128.0/17')] },
+};
+
 /** A world that is fed events like a watch feeds it, with the loop's bookkeeping of what was applied. */
 export class Feed {
   readonly world = new World({ nodeName: NODE, families: [4], primaryNodePorts: true });

@@ -34,7 +34,7 @@ export interface Answer {
 
 const PASS: Answer = { verdict: 'pass', endpoints: [], masqueraded: [] };
 
-function inRange(address: string, cidr: string): boolean {
+export function inRange(address: string, cidr: string): boolean {
   const number = (text: string): number => text.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
   const [base = '', bits = '32'] = cidr.split('/');
   const size = 2 ** (32 - Number(bits));

@@ -55,6 +55,25 @@ describe('the virtual services of ipvs mode', () => {
     return fresh;
   }
 
+  it('tell pods of several blocks from others', async () => {
+    await bench.close();
+    await bench.plane.cleanup();
+    await settle({}, { ...OPTIONS, clusterCidrs: ['10.244.0.0/24', '10.244.1.0/24'] });
+    const { name, ip, nodePort } = bench.fresh();
+    await bench.service(name, {
+      type: 'NodePort',
+      clusterIP: ip,
+      externalTrafficPolicy: 'Local',
+      ports: [{ name: 'http', port: 80, nodePort }],
+    });
+    await bench.endpoints(name, [bench.at.ep1]);
+    const [there] = stage.remotePods;
+    expect(await stage.pod1.ask({ dst: ip, port: 80 })).toEqual([`ep1 ${stage.pod1.address}`]);
+    expect(await stage.remote.ask({ dst: ip, port: 80, src: there })).toEqual([`ep1 ${there}`]);
+    expect(await stage.outside.ask({ dst: ip, port: 80 })).toEqual(['ep1 10.244.0.1']);
+    expect(await bench.proxy.audit()).toBe(0);
+  });
+
   it('are what ipvsadm, ipset, ip and iptables show', async () => {
     const { name, ip, ip6, externalIP, vip, nodePort } = bench.fresh();
     await bench.service(
