@@ -24,7 +24,7 @@ program
   .option('--subnets <n>', 'spread the nodes over 1 or 2 subnets joined by a router (default: 1)', number)
   .option(
     '--backend <backend>',
-    'how pods of different nodes reach each other: vxlan, host-gw, l2, ipip, gre, geneve or bgp (default: vxlan)',
+    'how pods of different nodes reach each other: vxlan, host-gw, l2, ipip, gre, geneve, udp or bgp (default: vxlan)',
   )
   .option('--pod-cidr <cidr>', 'addresses of pods (default: 10.244.0.0/16)')
   .option('--node-cidr-mask-size <bits>', "size of each node's part of the pod CIDR (default: 24)", number)
@@ -215,10 +215,14 @@ program
   .option('--service-cidr <cidrs>', 'addresses of Services')
   .option(
     '--backend <backend>',
-    'how pods of different nodes reach each other: vxlan, host-gw, l2, ipip, gre, geneve or bgp (default: vxlan)',
+    'how pods of different nodes reach each other: vxlan, host-gw, l2, ipip, gre, geneve, udp or bgp (default: vxlan)',
   )
   .option('--direct-routing', 'no tunnel to nodes of the same subnet')
   .option('--mtu <bytes>', "pods' MTU (default: what the nodes' network leaves)", number)
+  .option(
+    '--encryption-key-file <file>',
+    'keys of backend udp, one a line, 32 bytes in base64; the first seals, all open',
+  )
   .option('--conf-dir <dir>', 'where container runtimes look for network configurations', '/etc/cni/net.d')
   .option('--bin-dir <dir>', 'where container runtimes look for plugins', '/opt/cni/bin')
   .option('--socket <path>', 'where the plugins find this process', '/run/weft/cni.sock')

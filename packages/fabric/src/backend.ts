@@ -1,6 +1,7 @@
 import type { Family, Prefix } from '@weft/net';
 import { WeftError } from '@weft/plan';
 import type { PlanBuilder } from './entries.ts';
+import { KEY_BYTES } from './overlay/seal.ts';
 import type { FabricCondition, FabricNode, FabricPool, NodeBlock } from './nodes.ts';
 
 /** How the fabric is to be built; the same on all nodes. */
@@ -11,7 +12,7 @@ export interface FabricConfig {
   readonly podCidrs?: readonly string[];
   /** Network identifier of vxlan and geneve. Default 4242. */
   readonly vni?: number;
-  /** UDP port of the tunnels. Default 8472 (vxlan), 6081 (geneve). */
+  /** UDP port of the tunnels. Default 8472 (vxlan), 6081 (geneve), 8285 (udp). */
   readonly port?: number;
   /** Pods' MTU in bytes, when it is not to be computed from the underlay's. */
   readonly mtu?: number;
@@ -19,6 +20,8 @@ export interface FabricConfig {
   readonly directRouting?: boolean;
   /** Translate the source of what pods send outside the cluster. Default true. */
   readonly masquerade?: boolean;
+  /** Backend `udp`: keys of 32 bytes, in base64. The first seals packets, all open them; without any, packets go as they are. */
+  readonly encryptionKeys?: readonly string[];
   /** More destinations that pods reach with their own address. */
   readonly nonMasqueradeCidrs?: readonly string[];
 }
@@ -29,7 +32,7 @@ export type ResolvedConfig = Required<Omit<FabricConfig, 'mtu' | 'backend'>> & {
 export const DEFAULT_VNI = 4242;
 export const DEFAULT_PORT = 8472;
 /** Ports of backends that have another one. */
-const PORTS: Readonly<Record<string, number>> = { geneve: 6081 };
+const PORTS: Readonly<Record<string, number>> = { geneve: 6081, udp: 8285 };
 
 /** The interface of this node that carries its InternalIP. */
 export interface Underlay {
@@ -73,9 +76,11 @@ export interface Backend {
     readonly links: readonly string[];
     /** Wants to know the addresses of this node's pods. */
     readonly followsPods?: boolean;
+    /** Carries packets itself: without an agent none go between nodes. */
+    readonly needsAgent?: boolean;
   };
   /** Bytes of headers it adds to what this node sends. */
-  overhead(self: FabricNode): number;
+  overhead(self: FabricNode, config: ResolvedConfig): number;
   /** What this node needs whoever its peers are. */
   compileSelf(context: CompileContext, plan: PlanBuilder): void;
   /** What leads to a peer. Returns why that is not possible. */
@@ -99,5 +104,20 @@ export function resolveConfig(config: FabricConfig): ResolvedConfig {
     directRouting: config.directRouting ?? false,
     masquerade: config.masquerade ?? true,
     nonMasqueradeCidrs: config.nonMasqueradeCidrs ?? [],
+    encryptionKeys: checkKeys(config),
   };
+}
+
+/** Keys are secret: an error tells their place and never their text. */
+function checkKeys({ backend, encryptionKeys = [] }: FabricConfig): readonly string[] {
+  const refuse = (message: string): WeftError =>
+    new WeftError({
+      code: 'FABRIC_CONFIG_INVALID',
+      message: `fabric: encryptionKeys${message}`,
+      hint: 'a key is 32 random bytes in base64, for example of: openssl rand -base64 32',
+    });
+  if (encryptionKeys.length > 0 && backend !== 'udp') throw refuse(': only backend udp encrypts with them');
+  for (const [i, key] of encryptionKeys.entries())
+    if (Buffer.from(key, 'base64').length !== KEY_BYTES) throw refuse(`[${i}]: not ${KEY_BYTES} bytes in base64`);
+  return encryptionKeys;
 }

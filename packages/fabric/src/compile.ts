@@ -25,7 +25,7 @@ const NOTHING: FabricPlan = new Map();
 
 /** The MTU pods get: what fits into the underlay after the backend's headers. Bytes. */
 export function podMtu(backend: Backend, config: ResolvedConfig, underlay: Underlay, self: FabricNode): number {
-  return config.mtu ?? underlay.mtu - backend.overhead(self);
+  return config.mtu ?? underlay.mtu - backend.overhead(self, config);
 }
 
 /** The blocks of a list that no other block of it contains, each once. */

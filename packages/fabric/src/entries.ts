@@ -1,7 +1,7 @@
 import type { Entry, Plan, Provenance } from '@weft/plan';
 
 /** A device of ours. */
-export type DeviceEntry = VxlanDevice | TunnelDevice;
+export type DeviceEntry = VxlanDevice | TunnelDevice | TunDevice;
 
 /** A vxlan device: where it sends to is in its forwarding table. */
 interface VxlanDevice {
@@ -27,6 +27,17 @@ export interface TunnelDevice {
   readonly mac?: string;
   /** UDP port of those that have one. */
   readonly port?: number;
+}
+
+/** A tun device that the agent serves. */
+export interface TunDevice {
+  readonly type: 'device';
+  readonly kind: 'tun';
+  readonly name: string;
+  readonly mtu: number;
+  /** Address and UDP port that datagrams are sent from and come to. */
+  readonly local: string;
+  readonly port: number;
 }
 
 /** Ends of a tunnel, and what else its headers say; in a route. */
@@ -86,6 +97,15 @@ interface ProxyEntry {
   readonly address: string;
 }
 
+/** Where the agent sends what it reads from its tun device. */
+interface EndpointEntry {
+  readonly type: 'endpoint';
+  readonly dst: string;
+  /** Address of the node. */
+  readonly endpoint: string;
+  readonly port: number;
+}
+
 /** The masquerade rules themselves. */
 interface MasqueradeEntry {
   readonly type: 'masquerade';
@@ -105,6 +125,7 @@ export type FabricEntry =
   | NeighbourEntry
   | FdbEntry
   | ProxyEntry
+  | EndpointEntry
   | MasqueradeEntry
   | MasqueradeSetEntry;
 
@@ -128,6 +149,8 @@ export function entryKey(entry: FabricEntry): string {
       return `fdb/${entry.device}/${entry.mac}`;
     case 'proxy':
       return `proxy/${entry.device}/${entry.address}`;
+    case 'endpoint':
+      return `endpoint/${entry.dst}`;
     case 'masquerade':
       return 'masquerade';
     case 'masquerade-set':

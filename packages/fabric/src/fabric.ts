@@ -72,7 +72,8 @@ export class Fabric {
     this.#log = options.log.child({ component: 'fabric' });
     this.#backend = findBackend(options.config.backend ?? 'vxlan');
     this.#config = resolveConfig(options.config);
-    this.#kernel = new FabricKernel(options.ns, this.#log);
+    const keys = this.#config.encryptionKeys.map((key) => Buffer.from(key, 'base64'));
+    this.#kernel = new FabricKernel(options.ns, this.#log, keys);
     this.#localPods = new LocalPods(this.#kernel.rtnl, () => this.#loop.touch(options.nodeName));
     const subsystem = {
       name: 'fabric',

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import path from 'node:path';
 import { Agent } from '@weft/agent';
@@ -13,6 +14,7 @@ export interface AgentFlags {
   readonly backend?: string;
   readonly directRouting?: boolean;
   readonly mtu?: number;
+  readonly encryptionKeyFile?: string;
   readonly confDir: string;
   readonly binDir: string;
   readonly socket: string;
@@ -42,11 +44,31 @@ function readListen(text: string): { readonly host: string; readonly port: numbe
   return { host: match[1].replace(/^\[(.*)\]$/, '$1'), port };
 }
 
+/** One key a line, as a mounted Secret has them. */
+function readKeys(file: string): string[] {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new WeftError({
+      code: 'AGENT_KEY_FILE',
+      message: `--encryption-key-file: ${(error as Error).message}`,
+      hint: 'a file of lines with 32 random bytes in base64 each (openssl rand -base64 32)',
+      cause: error,
+    });
+  }
+  const keys = text.split(/\s+/).filter((key) => key !== '');
+  // Whoever asks for encryption must not get none.
+  if (keys.length === 0)
+    throw new WeftError({ code: 'AGENT_KEY_FILE', message: `--encryption-key-file: ${file} has no key` });
+  return keys;
+}
+
 /** The network of one machine of any cluster: CNI plugins, addresses of pods, routes to other nodes. */
 export async function agent(flags: AgentFlags): Promise<void> {
   const listen = readListen(flags.listen);
   await runDaemon('agent', async (signal, log) => {
-    const { kubeconfig, backend, directRouting, mtu, socket, confDir, binDir, stateDir } = flags;
+    const { kubeconfig, backend, directRouting, mtu, encryptionKeyFile, socket, confDir, binDir, stateDir } = flags;
     const client =
       kubeconfig === undefined ? KubeClient.inCluster() : await KubeClient.fromKubeconfig(path.resolve(kubeconfig));
     const clusterCidrs = list(flags.clusterCidr);
@@ -59,6 +81,7 @@ export async function agent(flags: AgentFlags): Promise<void> {
         ...(backend === undefined ? {} : { backend }),
         ...(directRouting === undefined ? {} : { directRouting }),
         ...(mtu === undefined ? {} : { mtu }),
+        ...(encryptionKeyFile === undefined ? {} : { encryptionKeys: readKeys(encryptionKeyFile) }),
         ...(clusterCidrs.length === 0 ? {} : { podCidrs: clusterCidrs }),
       },
       cni: {

@@ -4,10 +4,11 @@ import { bgp } from './bgp.ts';
 import { geneve, gre, ipip } from './external.ts';
 import { hostGw } from './host-gw.ts';
 import { l2 } from './l2.ts';
+import { udp } from './udp.ts';
 import { vxlan } from './vxlan.ts';
 
 const BACKENDS: ReadonlyMap<string, Backend> = new Map(
-  [vxlan, hostGw, l2, ipip, gre, geneve, bgp].map((backend) => [backend.name, backend]),
+  [vxlan, hostGw, l2, ipip, gre, geneve, udp, bgp].map((backend) => [backend.name, backend]),
 );
 
 /** Names that a configuration may use. */

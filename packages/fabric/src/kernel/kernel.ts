@@ -1,4 +1,5 @@
 import {
+  addTuntap,
   announceAddress,
   isKernelError,
   type Link,
@@ -12,7 +13,8 @@ import {
 } from '@weft/kernel';
 import { ipBytes } from '@weft/net';
 import { type Diff, type Logger, sameValue, WeftError } from '@weft/plan';
-import { type DeviceEntry, entryKey, type FabricEntry } from '../entries.ts';
+import { type DeviceEntry, entryKey, type FabricEntry, type TunDevice } from '../entries.ts';
+import { Overlay } from '../overlay/overlay.ts';
 import { Masquerade } from './masquerade.ts';
 import { BGP_PROTOCOL, readFabric, ROUTE_PROTOCOL } from './read.ts';
 
@@ -24,6 +26,7 @@ const ORDER: Readonly<Record<FabricEntry['type'], number>> = {
   neighbour: 3,
   route: 4,
   proxy: 5,
+  endpoint: 5,
   masquerade: 6,
   'masquerade-set': 7,
 };
@@ -35,10 +38,12 @@ export class FabricKernel {
   readonly #masquerade: Masquerade;
   readonly #ns: NetNs | undefined;
   readonly #log: Logger;
+  readonly #overlay: Overlay;
   readonly #desired = new Map<string, FabricEntry>();
   #tail: Promise<unknown> = Promise.resolve();
 
-  constructor(ns: NetNs | undefined, log: Logger) {
+  constructor(ns: NetNs | undefined, log: Logger, keys: readonly Uint8Array[] = []) {
+    this.#overlay = new Overlay(keys, ns);
     this.#ns = ns;
     this.#log = log;
     this.rtnl = Rtnl.open(ns);
@@ -75,8 +80,8 @@ export class FabricKernel {
       const changed: { from: FabricEntry; to: FabricEntry }[] = [];
       const removed: FabricEntry[] = [];
       for (const [key, entry] of this.#desired) {
-        if (entry.type === 'masquerade' || entry.type === 'masquerade-set') continue;
-        const there = found.get(key);
+        if (!isListed(entry)) continue;
+        const there = this.#served(found.get(key));
         if (there === undefined) added.push(entry);
         else if (!sameValue(there, entry)) changed.push({ from: there, to: entry });
       }
@@ -92,6 +97,7 @@ export class FabricKernel {
 
   async close(): Promise<void> {
     await this.#tail;
+    this.#overlay.detach();
     this.rtnl.close();
     this.#nft.close();
   }
@@ -114,6 +120,7 @@ export class FabricKernel {
     for (const entry of put) {
       if (entry.type === 'device' && (await this.#ensureDevice(entry))) fresh.add(entry.name);
     }
+    this.#serve(put, removed);
     for (const device of emptied(removed, this.#desired.values())) fresh.add(device);
     // A device that was made anew, or that loses its last address, loses all routes.
     const carried = [...this.#desired.values()].filter(
@@ -153,15 +160,33 @@ export class FabricKernel {
     return indexes;
   }
 
+  /** A tun device as the kernel has it, with what its server knows: none serves it when it is another's or was lost. */
+  #served(entry: FabricEntry | undefined): FabricEntry | undefined {
+    const served = this.#overlay.device;
+    if (entry?.type !== 'device' || entry.kind !== 'tun' || served?.name !== entry.name) return entry;
+    return { ...entry, local: served.local, port: served.port };
+  }
+
+  #serve(put: readonly FabricEntry[], removed: readonly FabricEntry[]): void {
+    for (const entry of removed) {
+      if (entry.type === 'endpoint') this.#overlay.delete(entry.dst);
+      else if (entry.type === 'device' && entry.kind === 'tun') this.#overlay.detach();
+    }
+    for (const entry of put) {
+      if (entry.type === 'endpoint') this.#overlay.set(entry.dst, entry.endpoint, entry.port);
+      else if (entry.type === 'device' && entry.kind === 'tun') this.#overlay.attach(entry);
+    }
+  }
+
   /** Makes the device what the entry says. True when it was made anew. */
   async #ensureDevice(entry: DeviceEntry): Promise<boolean> {
     const link = await this.rtnl.links.get(entry.name);
     if (link !== undefined && fits(link, entry)) {
-      const mac = entry.mac ?? link.mac;
+      const mac = 'mac' in entry ? (entry.mac ?? link.mac) : link.mac;
       if (link.mtu !== entry.mtu || link.mac !== mac || !link.up) {
         await this.rtnl.links.set(link.index, {
           mtu: entry.mtu,
-          ...(entry.mac === undefined ? {} : { mac: entry.mac }),
+          ...(mac === undefined || mac === link.mac ? {} : { mac }),
           up: true,
         });
         // Its routes went when it was down.
@@ -180,7 +205,8 @@ export class FabricKernel {
 
   async #makeDevice(entry: DeviceEntry): Promise<void> {
     try {
-      await this.rtnl.links.add(linkSpec(entry));
+      if (entry.kind === 'tun') addTuntap({ name: entry.name, mode: 'tun' }, this.#ns);
+      else await this.rtnl.links.add(linkSpec(entry));
     } catch (error) {
       if (isKernelError(error, 'EEXIST'))
         this.#log.error(`another ${entry.kind} device has our identifier or port`, { device: entry.name, error });
@@ -224,9 +250,13 @@ export class FabricKernel {
   }
 }
 
+/** False for what a list of links, routes and neighbours does not show. */
+const isListed = ({ type }: FabricEntry): boolean => !['masquerade', 'masquerade-set', 'endpoint'].includes(type);
+
 /** Modules of the drivers. */
 const MODULES: Readonly<Record<DeviceEntry['kind'], string>> = {
   vxlan: 'vxlan',
+  tun: 'tun',
   ipip: 'ipip',
   ip6tnl: 'ip6_tunnel',
   gre: 'ip_gre',
@@ -237,12 +267,13 @@ const MODULES: Readonly<Record<DeviceEntry['kind'], string>> = {
 /** True when a device differs from the entry in nothing that can only be said when it is made. */
 function fits(link: Link, entry: DeviceEntry): boolean {
   if (link.kind !== entry.kind) return false;
+  if (entry.kind === 'tun') return link.tun?.mode === 'tun' && link.tun.persist === true;
   if (entry.kind !== 'vxlan') return link.external !== undefined && link.external.port === entry.port;
   const { vxlan } = link;
   return vxlan?.id === entry.vni && vxlan.port === entry.port && vxlan.local === entry.local && vxlan.learning !== true;
 }
 
-function linkSpec(entry: DeviceEntry): LinkSpec {
+function linkSpec(entry: Exclude<DeviceEntry, TunDevice>): LinkSpec {
   const { name, kind, mtu } = entry;
   if (entry.kind === 'vxlan') {
     const { mac, vni, port, local } = entry;

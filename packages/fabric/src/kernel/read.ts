@@ -8,7 +8,7 @@ export const BGP_PROTOCOL = 88;
 /** Metric that the kernel gives IPv6 routes without one. */
 const IPV6_METRIC = 1024;
 /** Names of our devices, by the number of their network or the kind of their tunnel. */
-const OUR_DEVICE = /^weft\.(\d+|ipip|ip6tnl|gre|ip6gre|geneve)$/;
+const OUR_DEVICE = /^weft\.(\d+|tun|ipip|ip6tnl|gre|ip6gre|geneve)$/;
 
 function deviceOf(link: Link): DeviceEntry | undefined {
   const { name, mtu, mac, vxlan, external } = link;
@@ -18,6 +18,8 @@ function deviceOf(link: Link): DeviceEntry | undefined {
     const { id = 0, port = 0, local = '' } = vxlan;
     return { type: 'device', kind: 'vxlan', name, vni: id, port, local, mac: mac ?? '', mtu };
   }
+  // What serves it is not known from outside.
+  if (link.tun?.mode === 'tun') return { type: 'device', kind: 'tun', name, mtu, local: '', port: 0 };
   if (external === undefined) return undefined;
   const { kind, port } = external;
   const frames = kind === 'geneve' && mac !== undefined ? { mac } : {};

@@ -307,8 +307,11 @@ export function run(ns: NetNs, ...command: string[]): string | undefined {
   return done.status === 0 ? done.stdout : undefined;
 }
 
-export function pings(ns: NetNs, address: string, ...args: string[]): boolean {
-  return run(ns, 'ping', '-c1', '-W2', ...args, address) !== undefined;
+export async function pings(ns: NetNs, address: string, ...args: string[]): Promise<boolean> {
+  // Not waited for in place: agents of this process may carry the packet.
+  const program = spawn('nsenter', [`--net=${ns.path}`, 'ping', '-c1', '-W2', ...args, address]);
+  const [code] = (await once(program, 'close')) as [number | null];
+  return code === 0;
 }
 
 /** Pings without pause until stopped; then what was sent and not answered. */
@@ -337,6 +340,7 @@ export async function kernelHas(kind: string): Promise<boolean> {
   const dir = mkdtempSync(join(tmpdir(), 'weft-probe-'));
   const ns = NetNs.create(join(dir, 'ns'));
   try {
+    if (kind === 'tun') return run(ns, 'ip', 'tuntap', 'add', 'probe', 'mode', 'tun') !== undefined;
     return (
       run(
         ns,

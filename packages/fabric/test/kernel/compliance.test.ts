@@ -4,6 +4,7 @@ import { Bed, connect, kernelHas, pings, pinging, run, seenAs, within } from './
 import { findBackend } from '../../src/backends/index.ts';
 
 const PODS = { podCidrs: ['10.244.0.0/16'] };
+const KEY = Buffer.alloc(32, 7).toString('base64');
 const ALL: readonly [string, FabricConfig, number][] = [
   ['vxlan', { backend: 'vxlan', ...PODS }, 1450],
   ['host-gw', { backend: 'host-gw', ...PODS }, 1500],
@@ -11,6 +12,8 @@ const ALL: readonly [string, FabricConfig, number][] = [
   ['ipip', { backend: 'ipip', ...PODS }, 1480],
   ['gre', { backend: 'gre', ...PODS }, 1476],
   ['geneve', { backend: 'geneve', ...PODS }, 1450],
+  ['udp', { backend: 'udp', ...PODS }, 1472],
+  ['udp encrypted', { backend: 'udp', encryptionKeys: [KEY], ...PODS }, 1440],
   ['bgp', { backend: 'bgp', ...PODS }, 1500],
   ['vxlan with direct routing', { backend: 'vxlan', directRouting: true, ...PODS }, 1450],
 ];
@@ -42,6 +45,10 @@ async function three(config: FabricConfig): Promise<void> {
 
 function allPods(): { readonly ns: Bed['outside']; readonly ip: string }[] {
   return bed.machines.flatMap((machine) => machine.pods.map((pod) => ({ ns: pod.netns, ip: pod.ip })));
+}
+
+function needsAgent({ backend = '' }: FabricConfig): boolean {
+  return findBackend(backend).capabilities.needsAgent === true;
 }
 
 describe.each(BACKENDS)('backend %s', (_name, config, mtu) => {
@@ -76,7 +83,7 @@ describe.each(BACKENDS)('backend %s', (_name, config, mtu) => {
     const [from] = allPods();
     const mtu = bed.machines[0]!.fabric.podMtu ?? 0;
     run(from!.ns, 'ip', 'link', 'set', 'eth0', 'mtu', String(mtu));
-    expect(pings(from!.ns, 'fd00:2::5', '-M', 'do', '-s', String(mtu - 48))).toBe(true);
+    expect(await pings(from!.ns, 'fd00:2::5', '-M', 'do', '-s', String(mtu - 48))).toBe(true);
   });
 
   it('works again when a partition is healed, and when the interface was down', async () => {
@@ -84,8 +91,8 @@ describe.each(BACKENDS)('backend %s', (_name, config, mtu) => {
     const [a, b] = bed.machines;
     const pod = a!.pods[0]!.netns;
     run(bed.outside, 'ip', 'link', 'set', 'n2', 'down');
-    expect(pings(pod, '10.244.2.5')).toBe(false);
-    expect(pings(pod, '10.244.3.5')).toBe(true);
+    expect(await pings(pod, '10.244.2.5')).toBe(false);
+    expect(await pings(pod, '10.244.3.5')).toBe(true);
     run(bed.outside, 'ip', 'link', 'set', 'n2', 'up');
     await expect.poll(() => pings(pod, '10.244.2.5'), { timeout: 20_000 }).toBe(true);
     run(b!.ns, 'ip', 'link', 'set', 'eth0', 'down');
@@ -98,22 +105,25 @@ describe.each(BACKENDS)('backend %s', (_name, config, mtu) => {
     const [from, to] = allPods();
     const probe = pinging(from!.ns, to!.ip);
     for (const machine of bed.machines) await bed.restart(machine);
-    expect(await probe.stop()).toMatchObject({ lost: 0 });
+    const { sent, lost } = await probe.stop();
+    expect(sent).toBeGreaterThan(0);
+    if (needsAgent(config)) expect(await pings(from!.ns, to!.ip)).toBe(true);
+    else expect(lost).toBe(0);
   });
 
   it('carries packets of the full pod MTU, and says when one is too large', async () => {
     await three(config);
     const [from, to] = allPods();
     expect(bed.machines[0]?.fabric.podMtu).toBe(mtu);
-    expect(pings(from!.ns, to!.ip, '-M', 'do', '-s', String(mtu - 28))).toBe(true);
-    expect(pings(from!.ns, to!.ip, '-M', 'do', '-s', String(mtu - 27))).toBe(false);
+    expect(await pings(from!.ns, to!.ip, '-M', 'do', '-s', String(mtu - 28))).toBe(true);
+    expect(await pings(from!.ns, to!.ip, '-M', 'do', '-s', String(mtu - 27))).toBe(false);
   });
 
   it('connects nodes with pods of other nodes, and back', async () => {
     await three(config);
     const [a, b] = bed.machines;
-    expect(pings(a!.ns, '10.244.2.5')).toBe(true);
-    expect(pings(a!.ns, '10.244.2.5', '-I', a!.ip)).toBe(true);
+    expect(await pings(a!.ns, '10.244.2.5')).toBe(true);
+    expect(await pings(a!.ns, '10.244.2.5', '-I', a!.ip)).toBe(true);
     expect(await seenAs(b!.pods[0]!.netns, a!.ns, a!.ip)).toBe('10.244.2.5');
   });
 
@@ -129,13 +139,13 @@ describe.each(BACKENDS)('backend %s', (_name, config, mtu) => {
     const late = await bed.machine(4);
     await bed.pod(late, '10.244.4.5');
     await bed.idle();
-    expect(pings(a!.pods[0]!.netns, '10.244.4.5')).toBe(true);
+    expect(await pings(a!.pods[0]!.netns, '10.244.4.5')).toBe(true);
 
     // Another pod CIDR.
     bed.nodes.set('n2', [b!.ip], ['10.244.22.0/24']);
     await bed.pod(b!, '10.244.22.5');
     await bed.idle();
-    expect(pings(a!.pods[0]!.netns, '10.244.22.5')).toBe(true);
+    expect(await pings(a!.pods[0]!.netns, '10.244.22.5')).toBe(true);
     expect(run(a!.ns, 'ip', 'route', 'show', '10.244.2.0/24')).toBe('');
 
     // Another InternalIP.
@@ -152,7 +162,7 @@ describe.each(BACKENDS)('backend %s', (_name, config, mtu) => {
       await rtnl.routes.replace({ dst: 'default', family: 4, via: '172.30.0.1' });
     });
     await late.fabric.audit();
-    expect(pings(a!.pods[0]!.netns, '10.244.4.5')).toBe(true);
+    expect(await pings(a!.pods[0]!.netns, '10.244.4.5')).toBe(true);
 
     bed.nodes.delete('n4');
     await bed.idle();
@@ -173,7 +183,7 @@ describe.each(BACKENDS)('backend %s', (_name, config, mtu) => {
       const before = show();
       for (const machine of bed.machines) {
         await machine.fabric.stop();
-        expect(await connection.echo('without an agent')).toBe('without an agent');
+        if (!needsAgent(config)) expect(await connection.echo('without an agent')).toBe('without an agent');
         machine.fabric = bed.fabric(machine.name, machine.ns);
         await machine.fabric.start();
         expect(await connection.echo('after')).toBe('after');
@@ -229,7 +239,7 @@ describe.each(BACKENDS)('backend %s', (_name, config, mtu) => {
     await bed.idle();
     expect(run(a!.ns, 'ip', 'route')).not.toContain('10.244.3.');
     expect(run(a!.ns, 'bridge', 'fdb')).not.toContain('172.30.0.13');
-    expect(pings(a!.pods[0]!.netns, '10.244.2.5')).toBe(true);
+    expect(await pings(a!.pods[0]!.netns, '10.244.2.5')).toBe(true);
   });
 
   it('repairs what others break', async () => {
@@ -241,7 +251,7 @@ describe.each(BACKENDS)('backend %s', (_name, config, mtu) => {
     run(a!.ns, 'nft', 'flush', 'chain', 'inet', 'weft-fabric', 'postrouting');
     expect(await a!.fabric.audit()).toBeGreaterThan(0);
     expect(await a!.fabric.audit()).toBe(0);
-    expect(pings(pod, '10.244.2.5')).toBe(true);
+    expect(await pings(pod, '10.244.2.5')).toBe(true);
     expect(run(a!.ns, 'ip', 'route')).not.toContain('10.244.77.');
     expect(await seenAs(pod, bed.outside, '172.30.0.1')).toBe(a!.ip);
   });
@@ -257,7 +267,7 @@ describe.each(BACKENDS)('backend %s', (_name, config, mtu) => {
     const [a] = bed.machines;
     bed.nodes.set('n9', ['172.30.0.19'], ['10.244.2.0/25'], '2025-01-01T00:00:00Z');
     await bed.idle();
-    expect(pings(a!.pods[0]!.netns, '10.244.2.5')).toBe(true);
+    expect(await pings(a!.pods[0]!.netns, '10.244.2.5')).toBe(true);
     expect(a!.fabric.conditions).toEqual([
       { node: 'n9', reason: 'PodCIDROverlap', message: 'pod CIDR 10.244.2.0/25 overlaps 10.244.2.0/24 of node n2' },
     ]);
@@ -278,7 +288,7 @@ describe('vxlan', () => {
     const [a, b] = allPods();
     expect(await seenAs(a!.ns, b!.ns, b!.ip)).toBe(a!.ip);
     expect(await seenAs(b!.ns, a!.ns, a!.ip)).toBe(b!.ip);
-    expect(pings(a!.ns, b!.ip, '-M', 'do', '-s', String(1450 - 28))).toBe(true);
+    expect(await pings(a!.ns, b!.ip, '-M', 'do', '-s', String(1450 - 28))).toBe(true);
   });
 
   it('carries IPv6 pods over IPv4 nodes', async () => {
@@ -304,19 +314,19 @@ describe('vxlan', () => {
     run(a!.ns, 'ip', 'link', 'del', 'weft.4242');
     await a!.fabric.audit();
     await shows('ip', 'route', 'show', '10.244.2.0/24').toContain('dev weft.4242');
-    expect(pings(pod, '10.244.2.5')).toBe(true);
+    expect(await pings(pod, '10.244.2.5')).toBe(true);
     const mac = /lladdr (\S+)/.exec(run(a!.ns, 'ip', 'neigh', 'show', '10.244.2.0') ?? '')?.[1] ?? '';
     run(a!.ns, 'bridge', 'fdb', 'replace', mac, 'dev', 'weft.4242', 'dst', '172.30.0.77');
     run(a!.ns, 'ip', 'neigh', 'del', '10.244.3.0', 'dev', 'weft.4242');
     await a!.fabric.audit();
     await shows('bridge', 'fdb', 'show', 'dev', 'weft.4242').not.toContain('172.30.0.77');
     await shows('ip', 'neigh', 'show', '10.244.3.0').toContain('PERMANENT');
-    expect(pings(pod, '10.244.2.5')).toBe(true);
-    expect(pings(pod, '10.244.3.5')).toBe(true);
+    expect(await pings(pod, '10.244.2.5')).toBe(true);
+    expect(await pings(pod, '10.244.3.5')).toBe(true);
     run(a!.ns, 'ip', 'link', 'set', 'weft.4242', 'down');
     await a!.fabric.audit();
     await shows('ip', 'link', 'show', 'weft.4242').toContain(',UP,');
-    expect(pings(pod, '10.244.3.5')).toBe(true);
+    expect(await pings(pod, '10.244.3.5')).toBe(true);
   });
 
   it('notices by itself when something is taken away', async () => {
@@ -329,7 +339,7 @@ describe('vxlan', () => {
     await has('ip', 'route', 'show', '10.244.3.0/24').toContain('dev weft.4242');
     run(a!.ns, 'ip', 'neigh', 'del', '10.244.3.0', 'dev', 'weft.4242');
     await has('ip', 'neigh', 'show', '10.244.3.0').toContain('PERMANENT');
-    expect(pings(a!.pods[0]!.netns, '10.244.3.5')).toBe(true);
+    expect(await pings(a!.pods[0]!.netns, '10.244.3.5')).toBe(true);
   });
 
   it('gives way to another backend without leaving anything', async () => {
@@ -350,6 +360,50 @@ describe('vxlan', () => {
   });
 });
 
+describe('udp', () => {
+  it('lets in what is sealed with one of its keys, and follows their change', async () => {
+    const next = Buffer.alloc(32, 8).toString('base64');
+    const config = (...encryptionKeys: string[]) => ({ backend: 'udp', encryptionKeys, ...PODS });
+    await three(config(KEY));
+    const [a, b] = bed.machines;
+    const works = async () =>
+      (await pings(a!.pods[0]!.netns, '10.244.2.5')) && (await pings(b!.pods[0]!.netns, '10.244.1.5'));
+    // Both know the new key before one uses it; then the old one goes.
+    for (const [machine, keys] of [
+      [a, [KEY, next]],
+      [b, [KEY, next]],
+      [a, [next, KEY]],
+      [b, [next, KEY]],
+      [a, [next]],
+      [b, [next]],
+    ] as const) {
+      await bed.restart(machine!, config(...keys));
+      expect(await works()).toBe(true);
+    }
+    await bed.restart(a!, config(KEY));
+    expect(await works()).toBe(false);
+    await bed.restart(a!, { backend: 'udp', ...PODS });
+    expect(await works()).toBe(false);
+  });
+
+  it('works across a router, mends its device, and gives way to another backend', async () => {
+    bed = new Bed({ backend: 'udp', ...PODS });
+    await bed.subnet(0);
+    await bed.subnet(1);
+    const a = await bed.machine(1, 0);
+    await bed.pod(a, '10.244.1.5');
+    await bed.pod(await bed.machine(2, 1), '10.244.2.5');
+    await bed.idle();
+    const [from, to] = allPods();
+    expect(await seenAs(from!.ns, to!.ns, to!.ip)).toBe(from!.ip);
+    run(a.ns, 'ip', 'link', 'del', 'weft.tun');
+    await expect.poll(() => pings(from!.ns, to!.ip), { timeout: 10_000 }).toBe(true);
+    expect(await a.fabric.audit()).toBe(0);
+    await bed.restart(a, { backend: 'vxlan', ...PODS });
+    expect(run(a.ns, 'ip', 'link')).not.toContain('weft.tun');
+  });
+});
+
 describe('l2', () => {
   it('answers on the segment for its own pods and for nothing else', async () => {
     await three({ backend: 'l2', ...PODS });
@@ -357,7 +411,7 @@ describe('l2', () => {
     run(bed.outside, 'ip', 'route', 'add', '10.244.0.0/16', 'dev', 'br0');
     const pod = allPods()[1]!;
     expect(await seenAs(bed.outside, pod.ns, pod.ip)).toBe('172.30.0.1');
-    expect(pings(bed.outside, '10.244.2.77')).toBe(false);
+    expect(await pings(bed.outside, '10.244.2.77')).toBe(false);
     expect(run(bed.outside, 'ip', 'neigh', 'show', '10.244.2.77')).not.toContain('lladdr');
     run(bed.machines[1]!.ns, 'ip', 'route', 'del', '10.244.2.5/32');
     const shown = () => run(bed.machines[1]!.ns, 'ip', 'neigh', 'show', 'proxy');
@@ -369,7 +423,7 @@ describe('l2', () => {
     const [a, b, c] = bed.machines;
     await bed.pod(a!, '10.244.1.9');
     await bed.idle();
-    expect(pings(b!.pods[0]!.netns, '10.244.1.9')).toBe(true);
+    expect(await pings(b!.pods[0]!.netns, '10.244.1.9')).toBe(true);
     run(a!.ns, 'ip', 'link', 'del', 'p1.9');
     a!.pods.pop();
     bed.blocks.set('n3', '10.244.1.9/32');
@@ -399,7 +453,7 @@ describe('host-gw', () => {
     await bed.machine(3, 1);
     await bed.idle();
     const [a] = bed.machines;
-    expect(pings(a!.pods[0]!.netns, '10.244.2.5')).toBe(true);
+    expect(await pings(a!.pods[0]!.netns, '10.244.2.5')).toBe(true);
     expect(a!.fabric.conditions).toMatchObject([{ node: 'n3', reason: 'NotOnLink' }]);
     expect(a!.fabric.conditions[0]?.message).toContain('172.30.1.13 is behind a router');
   });

@@ -6,6 +6,7 @@ import { Nft } from '../nft/nft.ts';
 import { Rtnl } from '../rtnl/rtnl.ts';
 import type { LinkSpec } from '../rtnl/types.ts';
 import { NetNs } from './netns.ts';
+import { addTuntap } from './tuntap.ts';
 
 const LINK_KINDS = [
   'veth',
@@ -22,6 +23,7 @@ const LINK_KINDS = [
   'ip6gre',
   'geneve',
   'wireguard',
+  'tun',
 ] as const;
 
 type LinkKind = (typeof LINK_KINDS)[number];
@@ -122,7 +124,14 @@ export async function features(): Promise<KernelFeatures> {
   try {
     await can(() => rtnl.links.add({ name: 'p0', kind: 'veth', peer: { name: 'p1' } }));
     const parent = (await rtnl.links.get('p0'))?.index ?? 1;
-    for (const kind of LINK_KINDS) links[kind] = await can(() => rtnl.links.add(probe(kind, parent)));
+    for (const kind of LINK_KINDS) {
+      // Made by ioctl only.
+      const add =
+        kind === 'tun'
+          ? async () => addTuntap({ name: 'p-tun', mode: 'tun' }, ns)
+          : () => rtnl.links.add(probe(kind, parent));
+      links[kind] = await can(add);
+    }
     found.nftables = await can(async () => {
       const nft = Nft.open(ns);
       try {

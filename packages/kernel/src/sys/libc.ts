@@ -19,6 +19,10 @@ export interface Libc {
   accept4: Fn<[fd: number, addr: null, len: null, flags: number]>;
   send: Fn<[fd: number, buf: Uint8Array, len: number, flags: number]>;
   recv: Fn<[fd: number, buf: Uint8Array, len: number, flags: number]>;
+  sendto: Fn<[fd: number, buf: Uint8Array, len: number, flags: number, addr: Uint8Array, addrLen: number]>;
+  recvfrom: Fn<[fd: number, buf: Uint8Array, len: number, flags: number, addr: Uint8Array, addrLen: Uint8Array]>;
+  read: Fn<[fd: number, buf: Uint8Array, len: number]>;
+  write: Fn<[fd: number, buf: Uint8Array, len: number]>;
   recvmsg: Fn<[fd: number, msg: unknown, flags: number]>;
   setsockopt: Fn<[fd: number, level: number, name: number, value: Uint8Array, len: number]>;
   getsockopt: Fn<[fd: number, level: number, name: number, value: Uint8Array, len: Uint8Array]>;
@@ -65,6 +69,10 @@ export function libc(): Libc {
     accept4: () => f('accept4', 'int', ['int', 'void *', 'void *', 'int']),
     send: () => f('send', 'intptr_t', ['int', 'void *', 'size_t', 'int']),
     recv: () => f('recv', 'intptr_t', ['int', 'void *', 'size_t', 'int']),
+    sendto: () => f('sendto', 'intptr_t', ['int', 'void *', 'size_t', 'int', 'void *', 'uint']),
+    recvfrom: () => f('recvfrom', 'intptr_t', ['int', 'void *', 'size_t', 'int', 'void *', 'void *']),
+    read: () => f('read', 'intptr_t', ['int', 'void *', 'size_t']),
+    write: () => f('write', 'intptr_t', ['int', 'void *', 'size_t']),
     recvmsg: () => f('recvmsg', 'intptr_t', ['int', 'void *', 'int']),
     setsockopt: () => f('setsockopt', 'int', ['int', 'int', 'int', 'void *', 'uint']),
     getsockopt: () => f('getsockopt', 'int', ['int', 'int', 'int', 'void *', 'void *']),

@@ -3,14 +3,14 @@ import { KernelError } from '../errors.ts';
 import { libc } from './libc.ts';
 import type { NetNs } from './netns.ts';
 
-const TUNSETIFF = 0x400454ca;
+export const TUNSETIFF = 0x400454ca;
 const TUNSETPERSIST = 0x400454cb;
 const TUNSETOWNER = 0x400454cc;
 const TUNSETGROUP = 0x400454ce;
-const IFF_TUN = 0x0001;
+export const IFF_TUN = 0x0001;
 const IFF_TAP = 0x0002;
 const IFF_MULTI_QUEUE = 0x0100;
-const IFF_NO_PI = 0x1000;
+export const IFF_NO_PI = 0x1000;
 const IFF_VNET_HDR = 0x4000;
 const IFREQ_SIZE = 40;
 const IFNAMSIZ = 16;
