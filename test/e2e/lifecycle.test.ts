@@ -344,7 +344,7 @@ describe('what goes wrong', () => {
     [['--nodes', 'three'], 'BAD_NUMBER', /--nodes takes a whole number/],
     [['--nodes', '-1'], 'BAD_NUMBER', /--nodes takes a whole number/],
     [['--subnets', '3'], 'BAD_SUBNETS', /--subnets: 3 is neither 1 nor 2/],
-    [['--backend', 'ipip'], 'BAD_BACKEND', /there is no backend "ipip"/],
+    [['--backend', 'ipsec'], 'BAD_BACKEND', /there is no backend "ipsec"/],
     [['--api-port', '99999'], 'BAD_PORT', /--api-port: 99999 is not a TCP port/],
   ])('refuses %j with %s', async (flags, code, words) => {
     const cluster = newCluster({ name: 'stale' });

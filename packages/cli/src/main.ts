@@ -22,7 +22,10 @@ program
   .addOption(nameOption())
   .option('--nodes <n>', 'number of nodes (default: 3)', number)
   .option('--subnets <n>', 'spread the nodes over 1 or 2 subnets joined by a router (default: 1)', number)
-  .option('--backend <backend>', 'how pods of different nodes reach each other: vxlan, host-gw or bgp (default: vxlan)')
+  .option(
+    '--backend <backend>',
+    'how pods of different nodes reach each other: vxlan, host-gw, l2, ipip, gre, geneve or bgp (default: vxlan)',
+  )
   .option('--pod-cidr <cidr>', 'addresses of pods (default: 10.244.0.0/16)')
   .option('--node-cidr-mask-size <bits>', "size of each node's part of the pod CIDR (default: 24)", number)
   .option('--service-cidr <cidr>', 'addresses of Services (default: 10.96.0.0/12)')
@@ -187,6 +190,7 @@ program
   .option('--from <source>', 'follow a packet from a pod, a node or an address')
   .option('--node <node>', 'as one node sees it')
   .option('--rules', 'show what carries it on each node')
+  .option('--traffic', 'show connections and packets by endpoint and node')
   .addOption(nameOption())
   .addOption(kubeconfigOption())
   .addOption(outputOption())
@@ -210,7 +214,10 @@ program
   .option('--kubeconfig <file>', 'how to reach the API server (default: as a pod of the cluster)')
   .option('--cluster-cidr <cidrs>', 'addresses of all pods, one CIDR per family (default: those of the Nodes)')
   .option('--service-cidr <cidrs>', 'addresses of Services')
-  .option('--backend <backend>', 'how pods of different nodes reach each other: vxlan, host-gw or bgp (default: vxlan)')
+  .option(
+    '--backend <backend>',
+    'how pods of different nodes reach each other: vxlan, host-gw, l2, ipip, gre, geneve or bgp (default: vxlan)',
+  )
   .option('--direct-routing', 'no tunnel to nodes of the same subnet')
   .option('--mtu <bytes>', "pods' MTU (default: what the nodes' network leaves)", number)
   .option('--conf-dir <dir>', 'where container runtimes look for network configurations', '/etc/cni/net.d')

@@ -5,13 +5,13 @@ import type { FabricCondition, FabricNode, FabricPool, NodeBlock } from './nodes
 
 /** How the fabric is to be built; the same on all nodes. */
 export interface FabricConfig {
-  /** `vxlan` (default), `host-gw` or `bgp`. */
+  /** `vxlan` (default) or another name of `backendNames()`. */
   readonly backend?: string;
   /** The cluster's pod CIDRs: sources that are masqueraded, destinations that are not. Default: those of the nodes. */
   readonly podCidrs?: readonly string[];
-  /** VXLAN network identifier. Default 4242. */
+  /** Network identifier of vxlan and geneve. Default 4242. */
   readonly vni?: number;
-  /** UDP port of the tunnels. Default 8472. */
+  /** UDP port of the tunnels. Default 8472 (vxlan), 6081 (geneve). */
   readonly port?: number;
   /** Pods' MTU in bytes, when it is not to be computed from the underlay's. */
   readonly mtu?: number;
@@ -28,6 +28,8 @@ export type ResolvedConfig = Required<Omit<FabricConfig, 'mtu' | 'backend'>> & {
 /** VNI of the tunnels: not flannel's 1, Calico's 4096 or Cilium's (metadata mode). */
 export const DEFAULT_VNI = 4242;
 export const DEFAULT_PORT = 8472;
+/** Ports of backends that have another one. */
+const PORTS: Readonly<Record<string, number>> = { geneve: 6081 };
 
 /** The interface of this node that carries its InternalIP. */
 export interface Underlay {
@@ -44,6 +46,8 @@ export interface CompileContext {
   readonly self: FabricNode;
   readonly underlay: Underlay;
   readonly pools?: readonly FabricPool[];
+  /** Addresses of this node's pods, for backends that follow them. */
+  readonly localPods?: readonly string[];
 }
 
 /** A peer that can be compiled: it has an address in a family this node has too, and valid pod CIDRs. */
@@ -65,9 +69,13 @@ export interface Backend {
     readonly acrossRouters: boolean;
     /** Carries IPv6 pods over IPv4 nodes, and the reverse. */
     readonly mixedFamilies: boolean;
+    /** Link drivers of the kernel that it uses. */
+    readonly links: readonly string[];
+    /** Wants to know the addresses of this node's pods. */
+    readonly followsPods?: boolean;
   };
-  /** Bytes of headers it adds, by the family of the underlay. */
-  overhead(family: Family): number;
+  /** Bytes of headers it adds to what this node sends. */
+  overhead(self: FabricNode): number;
   /** What this node needs whoever its peers are. */
   compileSelf(context: CompileContext, plan: PlanBuilder): void;
   /** What leads to a peer. Returns why that is not possible. */
@@ -86,7 +94,7 @@ export function resolveConfig(config: FabricConfig): ResolvedConfig {
   return {
     podCidrs: config.podCidrs ?? [],
     vni: range('vni', config.vni ?? DEFAULT_VNI, 1, 0xffffff),
-    port: range('port', config.port ?? DEFAULT_PORT, 1, 65535),
+    port: range('port', config.port ?? PORTS[config.backend ?? ''] ?? DEFAULT_PORT, 1, 65535),
     mtu: config.mtu === undefined ? undefined : range('mtu', config.mtu, 576, 65535),
     directRouting: config.directRouting ?? false,
     masquerade: config.masquerade ?? true,

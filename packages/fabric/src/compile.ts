@@ -1,12 +1,4 @@
-import {
-  type Family,
-  formatPrefix,
-  type Prefix,
-  parsePrefix,
-  prefixContains,
-  prefixesOverlap,
-  subnetAt,
-} from '@weft/net';
+import { formatPrefix, type Prefix, parsePrefix, prefixContains, prefixesOverlap, subnetAt } from '@weft/net';
 import type { Backend, CompileContext, ResolvedConfig, Underlay } from './backend.ts';
 import { type FabricPlan, PlanBuilder } from './entries.ts';
 import {
@@ -33,8 +25,7 @@ const NOTHING: FabricPlan = new Map();
 
 /** The MTU pods get: what fits into the underlay after the backend's headers. Bytes. */
 export function podMtu(backend: Backend, config: ResolvedConfig, underlay: Underlay, self: FabricNode): number {
-  const family: Family = self.ip[4] === undefined ? 6 : 4;
-  return config.mtu ?? underlay.mtu - backend.overhead(family);
+  return config.mtu ?? underlay.mtu - backend.overhead(self);
 }
 
 /** The blocks of a list that no other block of it contains, each once. */

@@ -1,8 +1,12 @@
 import type { Entry, Plan, Provenance } from '@weft/plan';
 
-/** A vxlan device of ours. */
-export interface DeviceEntry {
+/** A device of ours. */
+export type DeviceEntry = VxlanDevice | TunnelDevice;
+
+/** A vxlan device: where it sends to is in its forwarding table. */
+interface VxlanDevice {
   readonly type: 'device';
+  readonly kind: 'vxlan';
   readonly name: string;
   readonly vni: number;
   /** UDP port. */
@@ -11,6 +15,26 @@ export interface DeviceEntry {
   readonly local: string;
   readonly mac: string;
   readonly mtu: number;
+}
+
+/** A tunnel whose ends are in the routes that lead to it. */
+export interface TunnelDevice {
+  readonly type: 'device';
+  readonly kind: 'ipip' | 'ip6tnl' | 'gre' | 'ip6gre' | 'geneve';
+  readonly name: string;
+  readonly mtu: number;
+  /** Of those that carry frames. */
+  readonly mac?: string;
+  /** UDP port of those that have one. */
+  readonly port?: number;
+}
+
+/** Ends of a tunnel, and what else its headers say; in a route. */
+export interface TunnelEncap {
+  readonly src: string;
+  readonly dst: string;
+  readonly id?: number;
+  readonly csum?: boolean;
 }
 
 /** An address of a device of ours. */
@@ -31,8 +55,9 @@ interface RouteEntry {
   readonly hops?: readonly string[];
   /** Who says so, when it is not the fabric itself: it then has a protocol number of its own. */
   readonly protocol?: 'bgp';
-  /** Device of ours; absent: the kernel finds the way to `via`. */
+  /** Device of ours, or the underlay's without `via`; absent: the kernel finds the way to `via`. */
   readonly device?: string;
+  readonly encap?: TunnelEncap;
   readonly metric?: number;
 }
 
@@ -53,6 +78,14 @@ interface FdbEntry {
   readonly dst: string;
 }
 
+/** An address of a pod that this node answers for by ARP or NDP. */
+interface ProxyEntry {
+  readonly type: 'proxy';
+  /** The underlay's. */
+  readonly device: string;
+  readonly address: string;
+}
+
 /** The masquerade rules themselves. */
 interface MasqueradeEntry {
   readonly type: 'masquerade';
@@ -71,6 +104,7 @@ export type FabricEntry =
   | RouteEntry
   | NeighbourEntry
   | FdbEntry
+  | ProxyEntry
   | MasqueradeEntry
   | MasqueradeSetEntry;
 
@@ -92,6 +126,8 @@ export function entryKey(entry: FabricEntry): string {
       return `neighbour/${entry.device}/${entry.address}`;
     case 'fdb':
       return `fdb/${entry.device}/${entry.mac}`;
+    case 'proxy':
+      return `proxy/${entry.device}/${entry.address}`;
     case 'masquerade':
       return 'masquerade';
     case 'masquerade-set':

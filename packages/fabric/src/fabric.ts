@@ -22,6 +22,7 @@ import { NodeTable } from './node-table.ts';
 import { BgpRouting, bgpUnit } from './bgp/routing.ts';
 import type { BgpSource } from './bgp/source.ts';
 import type { BgpStatus } from './bgp/status.ts';
+import { LocalPods } from './local-pods.ts';
 import { findUnderlay } from './underlay.ts';
 
 export interface FabricOptions {
@@ -62,6 +63,7 @@ export class Fabric {
   #auditTimer: NodeJS.Timeout | undefined;
   #suspects = new Set<string>();
   readonly #forwarding = new Set<4 | 6>();
+  readonly #localPods: LocalPods;
   #stopped = false;
 
   /** Throws WeftError for an unknown backend or a setting out of range. */
@@ -71,6 +73,7 @@ export class Fabric {
     this.#backend = findBackend(options.config.backend ?? 'vxlan');
     this.#config = resolveConfig(options.config);
     this.#kernel = new FabricKernel(options.ns, this.#log);
+    this.#localPods = new LocalPods(this.#kernel.rtnl, () => this.#loop.touch(options.nodeName));
     const subsystem = {
       name: 'fabric',
       compile: (unit: string): FabricPlan => this.#compile(unit),
@@ -103,13 +106,14 @@ export class Fabric {
     await this.#options.blocks?.synced;
     await this.#bgp?.synced;
     await this.#refreshUnderlay();
+    if (this.#backend.capabilities.followsPods === true) await this.#localPods.list();
     await this.#adopt();
     for (const name of this.#table.names()) this.#loop.touch(name);
     this.#loop.release();
     const events = this.#kernel.rtnl.subscribe(
       ['link', 'address4', 'address6', 'route4', 'route6', 'neigh'],
       (event) => this.#noticed(event),
-      () => this.#suspect('*'),
+      () => this.#overrun(),
     );
     this.#closers.push(() => events.close());
     await this.#settled();
@@ -210,7 +214,8 @@ export class Fabric {
       return { plan: new Map(), conditions: [{ node: unit, reason: 'UnderlayUnknown', message }] };
     }
     const pools = this.#options.blocks?.pools() ?? [];
-    const context = { config: this.#config, self, underlay, pools };
+    const localPods = this.#localPods.addresses;
+    const context = { config: this.#config, self, underlay, pools, localPods };
     const conflict = this.#table.conflict(node);
     return unit === self.name
       ? compileSelf(this.#backend, context, conflict)
@@ -310,11 +315,20 @@ export class Fabric {
     }
   }
 
+  /** Announcements were lost: everything may have changed. */
+  #overrun(): void {
+    this.#suspect('*');
+    if (this.#backend.capabilities.followsPods === true) void this.#localPods.list();
+  }
+
   #noticed(event: RtEvent): void {
+    if (this.#backend.capabilities.followsPods === true && event.type === 'route') this.#localPods.noticed(event);
     if (event.type === 'address' || event.type === 'link') {
       const name = event.type === 'link' ? event.link.name : '';
       if (event.type === 'link' && event.action === 'del') this.#suspect(`device/${name}`);
       if (event.type === 'address' || name === this.#underlay?.name) this.#underlayChanged();
+      // What went down took its routes along, and nobody says so.
+      if (event.type === 'link' && event.link.name === this.#underlay?.name) this.#suspect('*');
     } else if (event.type === 'route' && event.action === 'del' && event.route.protocol === BGP_PROTOCOL) {
       this.#suspect(`bgp/${event.route.dst}`);
     } else if (event.type === 'route' && event.action === 'del' && event.route.protocol === ROUTE_PROTOCOL) {

@@ -1,5 +1,5 @@
 export { DEFAULT_PORT, DEFAULT_VNI, type FabricConfig, type Underlay } from './backend.ts';
-export { backendNames } from './backends/index.ts';
+export { backendCapabilities, backendNames } from './backends/index.ts';
 export type { FabricEntry, FabricPlan } from './entries.ts';
 export { Fabric, type FabricOptions } from './fabric.ts';
 export { ROUTE_PROTOCOL } from './kernel/read.ts';

@@ -31,6 +31,7 @@ describe('vxlan', () => {
     expect([...plan.values()].map((entry) => entry.value).filter((e) => !e.type.startsWith('masq'))).toEqual([
       {
         type: 'device',
+        kind: 'vxlan',
         name: 'weft.4242',
         vni: 4242,
         port: 8472,
@@ -284,7 +285,7 @@ describe('nodes', () => {
 
 describe('the configuration', () => {
   it('is refused by name', () => {
-    expect(() => findBackend('ipip')).toThrow('backend "ipip" is unknown');
+    expect(() => findBackend('ipsec')).toThrow('backend "ipsec" is unknown');
     expect(() => resolveConfig({ vni: 0 })).toThrow('fabric: vni: 0 is not between 1 and 16777215');
     expect(() => resolveConfig({ port: 1.5 })).toThrow('port');
     expect(() => resolveConfig({ mtu: 100 })).toThrow('mtu');
@@ -347,5 +348,79 @@ describe('blocks of pools', () => {
         }
       }),
     );
+  });
+});
+
+describe('l2', () => {
+  const l2 = findBackend('l2');
+
+  it('asks on the link for pods of peers, and answers for its own', () => {
+    expect(values(compilePeer(l2, context(CLUSTER), PEER, undefined)).slice(1)).toEqual([
+      { type: 'route', kind: 'unicast', dst: '10.244.2.0/24', device: 'eth0' },
+    ]);
+    const self = { ...context(CLUSTER), localPods: ['10.244.1.5', '192.0.2.1', '172.30.0.12'] };
+    const proxies = values(compileSelf(l2, self, undefined)).filter((entry) => entry.type === 'proxy');
+    expect(proxies).toEqual([{ type: 'proxy', device: 'eth0', address: '10.244.1.5' }]);
+  });
+
+  it('names a node that is not on the segment', () => {
+    const { conditions } = compilePeer(l2, context(CLUSTER), FAR, undefined);
+    expect(conditions).toMatchObject([{ node: 'n3', reason: 'NotOnLink' }]);
+  });
+});
+
+describe('tunnels with ends in their routes', () => {
+  const DUAL = node('n1', { 4: '172.30.0.11', 6: 'fd30::11' }, ['10.244.1.0/24', 'fd00:1::/64']);
+  const DUAL_PEER = node('n2', { 4: '172.30.0.12', 6: 'fd30::12' }, ['10.244.2.0/24', 'fd00:2::/64']);
+  const ends = { src: '172.30.0.11', dst: '172.30.0.12' };
+  const routes = (name: string, self: FabricNode, peer: FabricNode, config: FabricConfig = CLUSTER) =>
+    values(compilePeer(findBackend(name), context({ backend: name, ...config }, self), peer, undefined)).flatMap((e) =>
+      e.type === 'route' ? [[e.dst, e.device, e.encap]] : [],
+    );
+
+  it('need one route per pod CIDR of a peer', () => {
+    expect(routes('ipip', SELF, PEER)).toEqual([['10.244.2.0/24', 'weft.ipip', ends]]);
+    expect(routes('gre', DUAL, DUAL_PEER)).toEqual([
+      ['10.244.2.0/24', 'weft.gre', ends],
+      ['fd00:2::/64', 'weft.gre', ends],
+    ]);
+  });
+
+  it('carry IPv6 pods over IPv6 where IPv4 does not carry them, and the MTU fits both', () => {
+    expect(routes('ipip', DUAL, DUAL_PEER)).toEqual([
+      ['10.244.2.0/24', 'weft.ipip', ends],
+      ['fd00:2::/64', 'weft.ip6tnl', { src: 'fd30::11', dst: 'fd30::12' }],
+    ]);
+    const mtu = (name: string, self: FabricNode) =>
+      podMtu(findBackend(name), resolveConfig({}), context().underlay, self);
+    expect([mtu('ipip', SELF), mtu('ipip', DUAL), mtu('gre', DUAL), mtu('geneve', DUAL)]).toEqual([
+      1480, 1460, 1476, 1450,
+    ]);
+    const bare = { ...PEER, podCidrs: ['fd00:2::/64'] };
+    expect(compilePeer(findBackend('ipip'), context(CLUSTER), bare, undefined).conditions).toMatchObject([
+      { node: 'n2', reason: 'FamilyMismatch' },
+    ]);
+  });
+
+  it('with frames have neighbours, an identifier and a port of their own', () => {
+    const compiled = values(compilePeer(findBackend('geneve'), context(CLUSTER), PEER, undefined));
+    expect(compiled.slice(1)).toEqual([
+      { type: 'neighbour', device: 'weft.geneve', address: '10.244.2.0', mac: vtepMac(PEER, 4242) },
+      {
+        type: 'route',
+        kind: 'unicast',
+        dst: '10.244.2.0/24',
+        via: '10.244.2.0',
+        device: 'weft.geneve',
+        encap: { ...ends, id: 4242 },
+      },
+    ]);
+    expect(resolveConfig({ backend: 'geneve' }).port).toBe(6081);
+  });
+
+  it('give way to plain routes within the subnet when they may', () => {
+    expect(routes('ipip', SELF, PEER, { ...CLUSTER, directRouting: true })).toEqual([
+      ['10.244.2.0/24', undefined, undefined],
+    ]);
   });
 });

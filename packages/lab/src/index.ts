@@ -3,7 +3,6 @@ export { ensureBalancerPool } from './cluster/balancer.ts';
 // that a process loads only its part.
 export { dnsServiceIp, kubernetesServiceIp, SELF_IMAGE } from './cluster/addons.ts';
 export {
-  type BackendName,
   type ClusterConfig,
   type ClusterRequest,
   nodePlaces,

@@ -6,7 +6,7 @@ import type { Backend } from '../backend.ts';
  */
 export const bgp: Backend = {
   name: 'bgp',
-  capabilities: { acrossRouters: true, mixedFamilies: false },
+  capabilities: { acrossRouters: true, mixedFamilies: false, links: [] },
   overhead: () => 0,
   compileSelf: () => {},
   compilePeer: () => undefined,

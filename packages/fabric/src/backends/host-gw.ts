@@ -4,7 +4,7 @@ import { describeUnderlay, directRoutes, isOnLink } from './routing.ts';
 /** Plain routes: every node is the gateway of its pods. Needs all nodes in one subnet; costs nothing per packet. */
 export const hostGw: Backend = {
   name: 'host-gw',
-  capabilities: { acrossRouters: false, mixedFamilies: false },
+  capabilities: { acrossRouters: false, mixedFamilies: false, links: [] },
   overhead: () => 0,
   compileSelf: () => {},
   compilePeer(context, peer, plan) {

@@ -38,8 +38,8 @@ function nextHopOf(peer: Peer, prefix: Prefix): string {
  */
 export const vxlan: Backend = {
   name: 'vxlan',
-  capabilities: { acrossRouters: true, mixedFamilies: true },
-  overhead: (family) => OVERHEAD[family],
+  capabilities: { acrossRouters: true, mixedFamilies: true, links: ['vxlan'] },
+  overhead: (self) => OVERHEAD[self.ip[4] === undefined ? 6 : 4],
 
   compileSelf(context, plan) {
     const { config, self } = context;
@@ -49,7 +49,7 @@ export const vxlan: Backend = {
     const mtu = mtuOf(context, self.ip[4] === undefined ? 6 : 4);
     const mac = vtepMac(self, config.vni);
     const { vni, port } = config;
-    plan.add({ type: 'device', name: device, vni, port, local, mac, mtu }, 'status.addresses');
+    plan.add({ type: 'device', kind: 'vxlan', name: device, vni, port, local, mac, mtu }, 'status.addresses');
     for (const prefix of podPrefixes(self).prefixes) {
       const bits = prefix.ip.family === 4 ? 32 : 128;
       plan.add({ type: 'address', device, address: `${tunnelAddress(prefix)}/${bits}` }, 'spec.podCIDRs');

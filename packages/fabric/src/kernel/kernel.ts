@@ -1,5 +1,17 @@
-import { isKernelError, type NetNs, Nft, type RtBatch, type Route, Rtnl, writeSysctl } from '@weft/kernel';
-import { type Diff, type Logger, sameValue } from '@weft/plan';
+import {
+  announceAddress,
+  isKernelError,
+  type Link,
+  type LinkSpec,
+  type NetNs,
+  Nft,
+  type RtBatch,
+  type Route,
+  Rtnl,
+  writeSysctl,
+} from '@weft/kernel';
+import { ipBytes } from '@weft/net';
+import { type Diff, type Logger, sameValue, WeftError } from '@weft/plan';
 import { type DeviceEntry, entryKey, type FabricEntry } from '../entries.ts';
 import { Masquerade } from './masquerade.ts';
 import { BGP_PROTOCOL, readFabric, ROUTE_PROTOCOL } from './read.ts';
@@ -11,8 +23,9 @@ const ORDER: Readonly<Record<FabricEntry['type'], number>> = {
   fdb: 2,
   neighbour: 3,
   route: 4,
-  masquerade: 5,
-  'masquerade-set': 6,
+  proxy: 5,
+  masquerade: 6,
+  'masquerade-set': 7,
 };
 
 /** Brings fabric plans into effect in one network namespace. */
@@ -107,6 +120,7 @@ export class FabricKernel {
       (e) => 'device' in e && e.device !== undefined && fresh.has(e.device),
     );
     const writes = [...new Map([...put, ...carried].map((entry) => [entryKey(entry), entry])).values()];
+    for (const device of new Set(put.flatMap((e) => (e.type === 'proxy' ? [e.device] : [])))) this.#answerOn(device);
     const indexes = await this.#indexes([...writes, ...removed]);
     const failures: unknown[] = [];
     const attempt = async (work: () => Promise<unknown>): Promise<void> => {
@@ -124,6 +138,7 @@ export class FabricKernel {
     for (const entry of removed) {
       if (entry.type === 'device') await attempt(() => this.rtnl.links.del(entry.name, { missingOk: true }));
     }
+    await this.#announce(added.flatMap((entry) => (entry.type === 'proxy' ? [entry] : [])));
     await attempt(() => this.#masquerade.apply(put, removed, this.#desired.values()));
     if (failures.length > 0) throw failures[0];
   }
@@ -141,33 +156,63 @@ export class FabricKernel {
   /** Makes the device what the entry says. True when it was made anew. */
   async #ensureDevice(entry: DeviceEntry): Promise<boolean> {
     const link = await this.rtnl.links.get(entry.name);
-    const fits =
-      link?.kind === 'vxlan' &&
-      link.vxlan?.id === entry.vni &&
-      link.vxlan.port === entry.port &&
-      link.vxlan.local === entry.local &&
-      link.vxlan.learning !== true;
-    if (fits) {
-      if (link.mtu !== entry.mtu || link.mac !== entry.mac || !link.up) {
-        await this.rtnl.links.set(link.index, { mtu: entry.mtu, mac: entry.mac, up: true });
+    if (link !== undefined && fits(link, entry)) {
+      const mac = entry.mac ?? link.mac;
+      if (link.mtu !== entry.mtu || link.mac !== mac || !link.up) {
+        await this.rtnl.links.set(link.index, {
+          mtu: entry.mtu,
+          ...(entry.mac === undefined ? {} : { mac: entry.mac }),
+          up: true,
+        });
         // Its routes went when it was down.
         return !link.up;
       }
       return false;
     }
     if (link !== undefined) await this.rtnl.links.del(link.index, { missingOk: true });
-    const { name, mtu, mac, vni, port, local } = entry;
-    try {
-      await this.rtnl.links.add({ name, kind: 'vxlan', mtu, mac, vxlan: { id: vni, port, local, learning: false } });
-    } catch (error) {
-      if (isKernelError(error, 'EEXIST'))
-        this.#log.error('another vxlan device has our VNI or port', { vni, port, error });
-      throw error;
-    }
-    await this.rtnl.links.set(name, { addrgenmode: 'none', up: true });
+    await this.#makeDevice(entry);
+    const { name } = entry;
+    await this.rtnl.links.set(name, { mtu: entry.mtu, addrgenmode: 'none', up: true });
     // A packet from a node's own address to a pod comes by the tunnel, its answer goes by the underlay.
     this.#sysctl(`net/ipv4/conf/${name}/rp_filter`, '2');
     return true;
+  }
+
+  async #makeDevice(entry: DeviceEntry): Promise<void> {
+    try {
+      await this.rtnl.links.add(linkSpec(entry));
+    } catch (error) {
+      if (isKernelError(error, 'EEXIST'))
+        this.#log.error(`another ${entry.kind} device has our identifier or port`, { device: entry.name, error });
+      if (isKernelError(error, 'EOPNOTSUPP'))
+        throw new WeftError({
+          code: 'FABRIC_KERNEL_LACKS_DRIVER',
+          message: `fabric: device ${entry.name}: this kernel has no driver "${entry.kind}"`,
+          hint: `load its module (modprobe ${MODULES[entry.kind]}), or use another backend`,
+          cause: error,
+        });
+      throw error;
+    }
+  }
+
+  /** Lets the underlay answer for others at once: the kernel waits up to 0.8 s by default, and leaves NDP alone. */
+  #answerOn(device: string): void {
+    this.#sysctl(`net/ipv4/neigh/${device}/proxy_delay`, '0');
+    this.#sysctl(`net/ipv6/neigh/${device}/proxy_delay`, '0');
+    this.#sysctl(`net/ipv6/conf/${device}/proxy_ndp`, '1');
+  }
+
+  /** Tells the link that pods are here now: who has known an address elsewhere would else go on sending there. */
+  async #announce(entries: readonly Extract<FabricEntry, { readonly type: 'proxy' }>[]): Promise<void> {
+    for (const { device, address } of entries) {
+      const link = await this.rtnl.links.get(device);
+      if (link?.mac === undefined) continue;
+      try {
+        announceAddress({ index: link.index, hardware: link.mac }, ipBytes(address), this.#ns);
+      } catch (error) {
+        this.#log.warn('cannot announce the address of a pod', { address, device, error });
+      }
+    }
   }
 
   #sysctl(key: string, value: string): void {
@@ -177,6 +222,35 @@ export class FabricKernel {
       this.#log.warn('cannot write a sysctl', { key, value, error });
     }
   }
+}
+
+/** Modules of the drivers. */
+const MODULES: Readonly<Record<DeviceEntry['kind'], string>> = {
+  vxlan: 'vxlan',
+  ipip: 'ipip',
+  ip6tnl: 'ip6_tunnel',
+  gre: 'ip_gre',
+  ip6gre: 'ip6_gre',
+  geneve: 'geneve',
+};
+
+/** True when a device differs from the entry in nothing that can only be said when it is made. */
+function fits(link: Link, entry: DeviceEntry): boolean {
+  if (link.kind !== entry.kind) return false;
+  if (entry.kind !== 'vxlan') return link.external !== undefined && link.external.port === entry.port;
+  const { vxlan } = link;
+  return vxlan?.id === entry.vni && vxlan.port === entry.port && vxlan.local === entry.local && vxlan.learning !== true;
+}
+
+function linkSpec(entry: DeviceEntry): LinkSpec {
+  const { name, kind, mtu } = entry;
+  if (entry.kind === 'vxlan') {
+    const { mac, vni, port, local } = entry;
+    return { name, kind, mtu, mac, vxlan: { id: vni, port, local, learning: false } };
+  }
+  const { mac, port } = entry;
+  const external = { kind: entry.kind, ...(port === undefined ? {} : { port }) };
+  return { name, kind, ...(mac === undefined ? {} : { mac }), external };
 }
 
 /** Devices that the removals leave without an IPv4 or IPv6 address. */
@@ -198,8 +272,10 @@ function routeOf(entry: FabricEntry & { readonly type: 'route' }, indexes: Reado
     protocol: entry.protocol === 'bgp' ? BGP_PROTOCOL : ROUTE_PROTOCOL,
     ...(entry.hops === undefined ? {} : { nexthops: entry.hops.map((via) => ({ via })) }),
     ...(entry.via === undefined ? {} : { via: entry.via }),
+    ...(oif === undefined ? {} : { oif }),
     // The peers' tunnel addresses are in no subnet of the device.
-    ...(oif === undefined ? {} : { oif, onlink: true }),
+    ...(oif === undefined || entry.via === undefined ? {} : { onlink: true }),
+    ...(entry.encap === undefined ? {} : { encap: entry.encap }),
     ...(entry.metric === undefined ? {} : { metric: entry.metric }),
   };
 }
@@ -212,6 +288,8 @@ function writeEntry(b: RtBatch, entry: FabricEntry, indexes: ReadonlyMap<string,
   else if (entry.type === 'address') b.addresses.replace({ index, address: entry.address, noDad: true });
   else if (entry.type === 'neighbour') b.neighbours.replace({ index, address: entry.address, mac: entry.mac });
   else if (entry.type === 'fdb') b.fdb.replace({ index, mac: entry.mac, dst: entry.dst });
+  else if (entry.type === 'proxy')
+    b.neighbours.replace({ index, address: entry.address, proxy: true, protocol: ROUTE_PROTOCOL });
 }
 
 function deleteEntry(b: RtBatch, entry: FabricEntry, indexes: ReadonlyMap<string, number>): void {
@@ -226,4 +304,5 @@ function deleteEntry(b: RtBatch, entry: FabricEntry, indexes: ReadonlyMap<string
   else if (entry.type === 'address') b.addresses.del({ index, address: entry.address }, missingOk);
   else if (entry.type === 'neighbour') b.neighbours.del({ index, address: entry.address }, missingOk);
   else if (entry.type === 'fdb') b.fdb.del({ index, mac: entry.mac, dst: entry.dst }, missingOk);
+  else if (entry.type === 'proxy') b.neighbours.del({ index, address: entry.address, proxy: true }, missingOk);
 }

@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, Socket } from 'node:net';
@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { expect } from 'vitest';
 import { connectTcp, listenTcp, NetNs, Rtnl, writeSysctl } from '@weft/kernel';
 import type { Node } from '@weft/kube';
+import { parseIp, parsePrefix, prefixContains } from '@weft/net';
 import { Metrics, silentLogger } from '@weft/plan';
 import {
   type BlockSource,
@@ -174,6 +175,21 @@ export class Bed {
     });
   }
 
+  /** Gives all machines an IPv6 address and CIDR, fd30::1N and fd00:N::/64, and their pods an address of it. */
+  async dualStack(): Promise<void> {
+    writeSysctl('net.ipv6.conf.all.forwarding', '1', this.outside);
+    for (const machine of this.machines) {
+      const number = machine.name.slice(1);
+      await within(machine.ns, async (rtnl) => {
+        const index = (await rtnl.links.get('eth0'))?.index ?? 0;
+        await rtnl.addresses.add({ index, address: `fd30::1${number}/64`, noDad: true });
+      });
+      for (const pod of machine.pods) await this.addIpv6(machine, pod, `fd00:${number}::5`);
+      this.nodes.set(machine.name, [machine.ip, `fd30::1${number}`], [`10.244.${number}.0/24`, `fd00:${number}::/64`]);
+    }
+    await this.idle();
+  }
+
   fabric(nodeName: string, ns: NetNs, config = this.config): Fabric {
     return new Fabric({
       nodeName,
@@ -227,10 +243,28 @@ export class Bed {
   /** Resolves when what the objects say is in effect. */
   async idle(): Promise<void> {
     await Promise.all(this.machines.map((machine) => machine.fabric.idle()));
+    await this.#answered();
     for (const { name, ns, fabric } of this.machines) {
       const exists = this.nodes.list().some((node) => node.metadata.name === name);
       if (fabric.backend !== 'bgp' || !exists) continue;
       await expect.poll(() => learnedRoutes(ns), { timeout: 20_000, interval: 20 }).toEqual(this.#expectedRoutes(name));
+    }
+  }
+
+  /** With l2, resolves when nodes answer for the pods they have: they know of them by announcements. */
+  async #answered(): Promise<void> {
+    for (const { name, fabric, pods } of this.machines) {
+      const node = this.nodes.list().find(({ metadata }) => metadata.name === name);
+      if (fabric.backend !== 'l2' || node === undefined) continue;
+      const blocks = [...(node.spec?.podCIDRs ?? []), ...this.blocks.blocksOf(name).map(({ cidr }) => cidr)];
+      const own = blocks.flatMap((text) => parsePrefix(text) ?? []);
+      const wanted = pods.filter(({ ip }) => {
+        const parsed = parseIp(ip);
+        return parsed !== undefined && own.some((prefix) => prefixContains(prefix, parsed));
+      });
+      const keys = wanted.map(({ ip }) => `proxy/eth0/${ip}`);
+      await expect.poll(() => [...fabric.plan.keys()], { interval: 5 }).toEqual(expect.arrayContaining(keys));
+      await fabric.idle();
     }
   }
 
@@ -276,6 +310,52 @@ export function run(ns: NetNs, ...command: string[]): string | undefined {
 export function pings(ns: NetNs, address: string, ...args: string[]): boolean {
   return run(ns, 'ping', '-c1', '-W2', ...args, address) !== undefined;
 }
+
+/** Pings without pause until stopped; then what was sent and not answered. */
+export function pinging(
+  ns: NetNs,
+  address: string,
+): { stop(): Promise<{ readonly sent: number; readonly lost: number }> } {
+  const program = spawn('nsenter', [`--net=${ns.path}`, 'ping', '-i', '0.01', '-W', '2', address]);
+  let output = '';
+  program.stdout.on('data', (chunk: Buffer) => {
+    output += chunk.toString();
+  });
+  return {
+    async stop() {
+      program.kill('SIGINT');
+      await once(program, 'close');
+      const [, sent = 0, received = 0] = (/(\d+) packets transmitted, (\d+) received/.exec(output) ?? []).map(Number);
+      // The last may have been on its way.
+      return { sent, lost: Math.max(0, sent - received - 1) };
+    },
+  };
+}
+
+/** True when this kernel has a driver for links of a kind. */
+export async function kernelHas(kind: string): Promise<boolean> {
+  const dir = mkdtempSync(join(tmpdir(), 'weft-probe-'));
+  const ns = NetNs.create(join(dir, 'ns'));
+  try {
+    return (
+      run(
+        ns,
+        'ip',
+        'link',
+        'add',
+        'probe',
+        'type',
+        kind,
+        ...(EXTERNAL.has(kind) ? ['external'] : ['id', '1', 'dstport', '0']),
+      ) !== undefined
+    );
+  } finally {
+    ns.close();
+    NetNs.remove(join(dir, 'ns'));
+    rmSync(dir, { recursive: true });
+  }
+}
+const EXTERNAL = new Set(['ipip', 'ip6tnl', 'gre', 'ip6gre', 'geneve']);
 
 /** Connects from one namespace to another; the address that the server sees. */
 export async function seenAs(from: NetNs, to: NetNs, address: string): Promise<string> {

@@ -1,14 +1,31 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { FabricConfig } from '../../src/index.ts';
-import { Bed, connect, pings, run, seenAs, within } from './bed.ts';
+import { Bed, connect, kernelHas, pings, pinging, run, seenAs, within } from './bed.ts';
+import { findBackend } from '../../src/backends/index.ts';
 
 const PODS = { podCidrs: ['10.244.0.0/16'] };
-const BACKENDS: readonly [string, FabricConfig, number][] = [
+const ALL: readonly [string, FabricConfig, number][] = [
   ['vxlan', { backend: 'vxlan', ...PODS }, 1450],
   ['host-gw', { backend: 'host-gw', ...PODS }, 1500],
+  ['l2', { backend: 'l2', ...PODS }, 1500],
+  ['ipip', { backend: 'ipip', ...PODS }, 1480],
+  ['gre', { backend: 'gre', ...PODS }, 1476],
+  ['geneve', { backend: 'geneve', ...PODS }, 1450],
   ['bgp', { backend: 'bgp', ...PODS }, 1500],
   ['vxlan with direct routing', { backend: 'vxlan', directRouting: true, ...PODS }, 1450],
 ];
+
+/** Drivers that this kernel has; the guest's has them all. */
+const drivers = new Map<string, boolean>();
+for (const kind of new Set(ALL.flatMap(([, { backend = '' }]) => findBackend(backend).capabilities.links)))
+  drivers.set(kind, await kernelHas(kind));
+/** Which to run, where not all; the guest is slow. */
+const chosen = process.env['WEFT_BACKENDS']?.split(',');
+const BACKENDS = ALL.filter(
+  ([name, { backend = '' }]) =>
+    (chosen === undefined || chosen.includes(name)) &&
+    findBackend(backend).capabilities.links.every((kind) => drivers.get(kind)),
+);
 
 let bed: Bed;
 afterEach(async () => {
@@ -36,6 +53,52 @@ describe.each(BACKENDS)('backend %s', (_name, config, mtu) => {
         expect(await seenAs(from.ns, to.ns, to.ip)).toBe(from.ip);
       }
     }
+  });
+
+  it('connects pods of both families over nodes that have both, source address kept', async () => {
+    await three(config);
+    await bed.dualStack();
+    for (const a of bed.machines) {
+      for (const b of bed.machines) {
+        if (a === b) continue;
+        const [from, to] = [a.pods[0]!, b.pods[0]!];
+        const [fromIp, toIp] = [from, to].map(({ ip }) => `fd00:${ip.split('.')[2]}::5`);
+        await expect.poll(() => pings(from.netns, toIp!), { timeout: 20_000 }).toBe(true);
+        expect(await seenAs(from.netns, to.netns, toIp!)).toBe(fromIp);
+        expect(await seenAs(from.netns, to.netns, to.ip)).toBe(from.ip);
+      }
+    }
+    expect(await bed.machines[0]!.fabric.audit()).toBe(0);
+    const routes = (): string | undefined => run(bed.machines[0]!.ns, 'ip', '-6', 'route');
+    const before = routes();
+    await bed.restart(bed.machines[0]!);
+    expect(routes()).toBe(before);
+    const [from] = allPods();
+    const mtu = bed.machines[0]!.fabric.podMtu ?? 0;
+    run(from!.ns, 'ip', 'link', 'set', 'eth0', 'mtu', String(mtu));
+    expect(pings(from!.ns, 'fd00:2::5', '-M', 'do', '-s', String(mtu - 48))).toBe(true);
+  });
+
+  it('works again when a partition is healed, and when the interface was down', async () => {
+    await three(config);
+    const [a, b] = bed.machines;
+    const pod = a!.pods[0]!.netns;
+    run(bed.outside, 'ip', 'link', 'set', 'n2', 'down');
+    expect(pings(pod, '10.244.2.5')).toBe(false);
+    expect(pings(pod, '10.244.3.5')).toBe(true);
+    run(bed.outside, 'ip', 'link', 'set', 'n2', 'up');
+    await expect.poll(() => pings(pod, '10.244.2.5'), { timeout: 20_000 }).toBe(true);
+    run(b!.ns, 'ip', 'link', 'set', 'eth0', 'down');
+    run(b!.ns, 'ip', 'link', 'set', 'eth0', 'up');
+    await expect.poll(() => pings(b!.pods[0]!.netns, '10.244.3.5'), { timeout: 20_000 }).toBe(true);
+  });
+
+  it('loses no packet of a running probe while agents are replaced', async () => {
+    await three(config);
+    const [from, to] = allPods();
+    const probe = pinging(from!.ns, to!.ip);
+    for (const machine of bed.machines) await bed.restart(machine);
+    expect(await probe.stop()).toMatchObject({ lost: 0 });
   });
 
   it('carries packets of the full pod MTU, and says when one is too large', async () => {
@@ -93,7 +156,7 @@ describe.each(BACKENDS)('backend %s', (_name, config, mtu) => {
 
     bed.nodes.delete('n4');
     await bed.idle();
-    for (const kind of [['route'], ['neigh'], ['-d', 'link']]) {
+    for (const kind of [['route'], ['neigh', 'show', 'nud', 'permanent'], ['-d', 'link']]) {
       expect(run(a!.ns, 'ip', ...kind)).not.toContain('10.244.4.');
     }
     expect(run(a!.ns, 'bridge', 'fdb')).not.toContain('172.30.0.99');
@@ -284,6 +347,45 @@ describe('vxlan', () => {
     await expect.poll(() => a!.fabric.podMtu, { timeout: 5000 }).toBe(1350);
     await a!.fabric.idle();
     expect(run(a!.ns, 'ip', 'link', 'show', 'weft.4242')).toContain('mtu 1350');
+  });
+});
+
+describe('l2', () => {
+  it('answers on the segment for its own pods and for nothing else', async () => {
+    await three({ backend: 'l2', ...PODS });
+    // A stranger on the segment who takes all pods to be on it.
+    run(bed.outside, 'ip', 'route', 'add', '10.244.0.0/16', 'dev', 'br0');
+    const pod = allPods()[1]!;
+    expect(await seenAs(bed.outside, pod.ns, pod.ip)).toBe('172.30.0.1');
+    expect(pings(bed.outside, '10.244.2.77')).toBe(false);
+    expect(run(bed.outside, 'ip', 'neigh', 'show', '10.244.2.77')).not.toContain('lladdr');
+    run(bed.machines[1]!.ns, 'ip', 'route', 'del', '10.244.2.5/32');
+    const shown = () => run(bed.machines[1]!.ns, 'ip', 'neigh', 'show', 'proxy');
+    await expect.poll(shown).not.toContain('10.244.2.5');
+  });
+
+  it('tells the segment at once that an address is at another node now', async () => {
+    await three({ backend: 'l2', ...PODS });
+    const [a, b, c] = bed.machines;
+    await bed.pod(a!, '10.244.1.9');
+    await bed.idle();
+    expect(pings(b!.pods[0]!.netns, '10.244.1.9')).toBe(true);
+    run(a!.ns, 'ip', 'link', 'del', 'p1.9');
+    a!.pods.pop();
+    bed.blocks.set('n3', '10.244.1.9/32');
+    await bed.pod(c!, '10.244.1.9');
+    await bed.idle();
+    // A neighbour that is not told asks again after eight seconds.
+    await expect.poll(() => pings(b!.pods[0]!.netns, '10.244.1.9'), { timeout: 5000 }).toBe(true);
+  });
+});
+
+describe.runIf(drivers.get('ipip') === false)('a kernel without the driver', () => {
+  it('says so, and what would help', async () => {
+    bed = new Bed({ backend: 'ipip', ...PODS });
+    await bed.subnet(0);
+    const machine = await bed.machine(1);
+    expect(String(machine.fabric.state.lastError)).toContain('weft.ipip: this kernel has no driver "ipip"');
   });
 });
 

@@ -4,7 +4,7 @@ import { KernelError } from '../errors.ts';
 import { get16, get32, type NlMessage, NlReader, type NlWriter } from '../netlink/wire.ts';
 import { SCOPES, scopeName } from './address.ts';
 import { addressOf, af, AF_INET, AF_INET6, afOf, familyOf, ipBytesOf } from './bytes.ts';
-import type { NextHop, Route, RouteType, Scope } from './types.ts';
+import type { Encap, NextHop, Route, RouteType, Scope } from './types.ts';
 
 export const RTM_NEWROUTE = 24;
 export const RTM_DELROUTE = 25;
@@ -20,7 +20,15 @@ const RTA = {
   MULTIPATH: 9,
   TABLE: 15,
   VIA: 18,
+  ENCAP_TYPE: 21,
+  ENCAP: 22,
 } as const;
+/** linux/lwtunnel.h; the attributes are the same for both families. */
+const ENCAP_IP = 2;
+const ENCAP_IP6 = 4;
+const LWT = { ID: 1, DST: 2, SRC: 3, FLAGS: 6 } as const;
+const TUNNEL_CSUM = 0x0001;
+const TUNNEL_KEY = 0x0004;
 const RTAX_MTU = 2;
 const RTAX_ADVMSS = 8;
 const RTNH_F_ONLINK = 4;
@@ -120,6 +128,41 @@ export function encodeRoute(w: NlWriter, r: Route, deleting = false): void {
     for (const hop of r.nexthops) nextHop(w, hop, family);
     w.endNest(multipath);
   }
+  if (r.encap !== undefined) encap(w, r.encap);
+}
+
+function encap(w: NlWriter, e: Encap): void {
+  const dst = ipBytesOf(e.dst, 'tunnel destination');
+  const nest = w.nest(RTA.ENCAP);
+  if (e.id !== undefined) {
+    const id = new Uint8Array(8);
+    new DataView(id.buffer).setUint32(4, e.id, false);
+    w.data(LWT.ID, id);
+  }
+  w.data(LWT.DST, dst);
+  if (e.src !== undefined) w.data(LWT.SRC, ipBytesOf(e.src, 'tunnel source'));
+  const flags = (e.csum === true ? TUNNEL_CSUM : 0) | (e.id === undefined ? 0 : TUNNEL_KEY);
+  if (flags !== 0) w.u16be(LWT.FLAGS, flags);
+  w.endNest(nest);
+  w.u16(RTA.ENCAP_TYPE, dst.length === 4 ? ENCAP_IP : ENCAP_IP6);
+}
+
+/** Reads what `encap` writes. */
+function readEncap(a: NlReader): Encap {
+  const e: Mutable<Encap> = { dst: '' };
+  let id = 0;
+  let flags = 0;
+  while (a.next()) {
+    if (a.type === LWT.ID) {
+      const bytes = a.data();
+      id = new DataView(bytes.buffer, bytes.byteOffset).getUint32(4, false);
+    } else if (a.type === LWT.DST) e.dst = formatIp(a.data());
+    else if (a.type === LWT.SRC) e.src = formatIp(a.data());
+    else if (a.type === LWT.FLAGS) flags = a.u16be();
+  }
+  if ((flags & TUNNEL_KEY) !== 0) e.id = id;
+  if ((flags & TUNNEL_CSUM) !== 0) e.csum = true;
+  return e;
 }
 
 function nextHop(w: NlWriter, hop: NextHop, family: number): void {
@@ -192,6 +235,8 @@ export function decodeRoute(m: NlMessage): Route {
     type: routeType(b[s + 7] as number),
   };
   if ((flags & RTNH_F_ONLINK) !== 0) route.onlink = true;
+  let encapAt: NlReader | undefined;
+  let encapType = 0;
   const a = new NlReader(b, s + 12, m.end);
   while (a.next()) {
     switch (a.type) {
@@ -224,12 +269,19 @@ export function decodeRoute(m: NlMessage): Route {
         }
         break;
       }
+      case RTA.ENCAP:
+        encapAt = a.nested();
+        break;
+      case RTA.ENCAP_TYPE:
+        encapType = a.u16();
+        break;
       case RTA.MULTIPATH:
         route.nexthops = readNextHops(b, a.at, a.end);
         break;
       default:
     }
   }
+  if (encapAt !== undefined && (encapType === ENCAP_IP || encapType === ENCAP_IP6)) route.encap = readEncap(encapAt);
   return route;
 }
 

@@ -112,6 +112,15 @@ export interface LinkSpec {
   readonly vrf?: { readonly table: number };
   /** ipip tunnel. */
   readonly ipip?: { readonly local?: string; readonly remote?: string; readonly ttl?: number; readonly dev?: number };
+  /** A tunnel whose parameters come with each packet (`external`), from routes with `encap`. */
+  readonly external?: ExternalTunnel;
+}
+
+/** A collect-metadata tunnel device. */
+export interface ExternalTunnel {
+  readonly kind: 'ipip' | 'ip6tnl' | 'gre' | 'ip6gre' | 'geneve';
+  /** UDP port (geneve only; the kernel's default is 6081). */
+  readonly port?: number;
 }
 
 /** Settings of a bridge port. */
@@ -180,6 +189,7 @@ export interface Link {
   readonly tun?: TunInfo;
   readonly vlan?: { readonly id: number };
   readonly vrf?: { readonly table: number };
+  readonly external?: ExternalTunnel;
 }
 
 export type Scope = 'global' | 'site' | 'link' | 'host' | 'nowhere';
@@ -247,6 +257,19 @@ export interface Route {
   readonly type?: RouteType;
   readonly family?: 4 | 6;
   readonly nexthops?: readonly NextHop[];
+  /** What a collect-metadata tunnel device puts around the packets of this route. */
+  readonly encap?: Encap;
+}
+
+/** Tunnel parameters of a route (`ip route … encap ip|ip6`). */
+export interface Encap {
+  /** Address of the remote end; its family is the one of the outer header. */
+  readonly dst: string;
+  readonly src?: string;
+  /** Network identifier (geneve, vxlan) or key (gre). */
+  readonly id?: number;
+  /** Outer UDP packets have a checksum. */
+  readonly csum?: boolean;
 }
 
 export interface Rule {

@@ -17,6 +17,10 @@ const LINK_KINDS = [
   'dummy',
   'vrf',
   'ipip',
+  'ip6tnl',
+  'gre',
+  'ip6gre',
+  'geneve',
   'wireguard',
 ] as const;
 
@@ -64,6 +68,11 @@ function probe(kind: LinkKind, parent: number): LinkSpec {
       return { name, kind, vrf: { table: 99 } };
     case 'ipip':
       return { name, kind, ipip: { local: '192.0.2.1', remote: '192.0.2.2' } };
+    case 'ip6tnl':
+    case 'gre':
+    case 'ip6gre':
+    case 'geneve':
+      return { name, kind, external: { kind } };
     default:
       return { name, kind };
   }

@@ -1,8 +1,6 @@
 import { formatPrefix, parsePrefix, type Prefix, prefixesOverlap, subnetCount } from '@weft/net';
+import { backendCapabilities, backendNames } from '@weft/fabric';
 import { WeftError } from '@weft/plan';
-
-/** How pods of different nodes reach each other. */
-export type BackendName = 'vxlan' | 'host-gw' | 'bgp';
 
 /** Everything that defines a cluster of the lab. Written once at `up`, read by every process of the cluster. */
 export interface ClusterConfig {
@@ -10,7 +8,8 @@ export interface ClusterConfig {
   readonly nodes: number;
   /** Number of underlay subnets; nodes are spread over them and a router joins them. */
   readonly subnets: 1 | 2;
-  readonly backend: BackendName;
+  /** How pods of different nodes reach each other: a name of the fabric's. */
+  readonly backend: string;
   readonly podCidr: string;
   /** Prefix length of the block that each node gets out of `podCidr`. */
   readonly nodeCidrMaskSize: number;
@@ -133,14 +132,16 @@ export function resolveConfig(
     });
   }
   const backend = request.backend ?? 'vxlan';
-  if (backend !== 'vxlan' && backend !== 'host-gw' && backend !== 'bgp') {
+  if (!backendNames().includes(backend)) {
     throw new WeftError({
       code: 'BAD_BACKEND',
       message: `--backend: there is no backend "${backend}"`,
-      hint: 'choose vxlan, host-gw or bgp',
+      hint: `choose one of ${backendNames().join(', ')}`,
     });
   }
-  if (backend !== 'vxlan' && subnets > 1 && nodes > 1) {
+  // The lab's router speaks no BGP.
+  const acrossRouters = backend !== 'bgp' && backendCapabilities(backend).acrossRouters;
+  if (!acrossRouters && subnets > 1 && nodes > 1) {
     throw new WeftError({
       code: 'BACKEND_NEEDS_ONE_SUBNET',
       message: `--backend ${backend} needs all nodes in one subnet: with --subnets 2 a router is between them that knows no pods`,

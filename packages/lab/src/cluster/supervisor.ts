@@ -152,7 +152,7 @@ export class Supervisor {
 
   async #build(): Promise<void> {
     const { config, paths } = this.#options;
-    await checkKernel(path.dirname(paths.stateDir));
+    await checkKernel(path.dirname(paths.stateDir), config.backend);
     await this.#progress.phase('underlay', async () => {
       await this.#underlay.createRouter();
       const places = nodePlaces(config);

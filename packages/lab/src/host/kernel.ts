@@ -2,6 +2,7 @@ import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import path from 'node:path';
 import { features, type KernelFeatures } from '@weft/kernel';
+import { backendCapabilities } from '@weft/fabric';
 import { WeftError } from '@weft/plan';
 
 /** What a lab cannot do without, and the kernel option that brings it. */
@@ -21,14 +22,15 @@ const NEEDED: readonly {
 
 /**
  * Refuses a kernel that lacks something, by name. Probing makes and deletes links, which is slow: a kernel that passed
- * is remembered by its release.
+ * is remembered by its release and the backend.
  *
  * @throws WeftError KERNEL_FEATURE
  */
-export async function checkKernel(stateDir: string): Promise<void> {
+export async function checkKernel(stateDir: string, backend: string): Promise<void> {
+  const passed = `${release()} ${backend}`;
   const memo = path.join(stateDir, 'kernel-checked');
   try {
-    if (readFileSync(memo, 'utf8').trim() === release()) return;
+    if (readFileSync(memo, 'utf8').trim() === passed) return;
   } catch {
     // First start on this machine.
   }
@@ -41,6 +43,14 @@ export async function checkKernel(stateDir: string): Promise<void> {
       hint: `use a kernel with ${option}, or load its module as root`,
     });
   }
-  writeFileSync(`${memo}.new`, `${release()}\n`);
+  const drivers: Readonly<Record<string, boolean>> = found.links;
+  const missing = backendCapabilities(backend).links.filter((kind) => drivers[kind] !== true);
+  if (missing.length > 0)
+    throw new WeftError({
+      code: 'KERNEL_FEATURE',
+      message: `--backend ${backend}: kernel ${release()} has no driver ${missing.join(', ')} here`,
+      hint: 'load the module as root, or choose another backend: vxlan and host-gw work with what a lab needs anyway',
+    });
+  writeFileSync(`${memo}.new`, `${passed}\n`);
   renameSync(`${memo}.new`, memo);
 }

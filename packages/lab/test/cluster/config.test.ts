@@ -55,7 +55,7 @@ describe('resolveConfig', () => {
     ['BAD_NODES', { nodes: 0 }, '--nodes'],
     ['BAD_NODES', { nodes: 241 }, '--nodes'],
     ['BAD_SUBNETS', { subnets: 3 }, '--subnets'],
-    ['BAD_BACKEND', { backend: 'geneve' }, '--backend'],
+    ['BAD_BACKEND', { backend: 'ipsec' }, '--backend'],
     ['BACKEND_NEEDS_ONE_SUBNET', { backend: 'host-gw', subnets: 2 }, '--backend'],
     ['BAD_CIDR', { podCidr: '224.0.0.0/16' }, 'multicast'],
     ['BAD_CIDR', { serviceCidr: '240.0.0.0/12' }, 'reserved'],
