@@ -31,6 +31,8 @@ export default defineConfig({
           include: ['packages/*/test/vm/**/*.test.ts'],
           pool: 'forks',
           fileParallelism: false,
+          // The guest is emulated.
+          hookTimeout: 120_000,
         },
       },
       {

@@ -10,6 +10,7 @@ const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
   throughput: async () => (await import('./throughput.ts')).throughput,
   services: async () => (await import('./services.ts')).services,
   'services-path': async () => (await import('./services-path.ts')).servicesPath,
+  'services-churn': async () => (await import('./services-churn.ts')).servicesChurn,
   'services-iptables': async () => (await import('./services-iptables.ts')).servicesIptables,
   memory: async () => (await import('./memory.ts')).memory,
   dns: async () => (await import('./dns/main.ts')).dns,

@@ -16,6 +16,8 @@ export interface AgentReport {
   readonly remove: Spread;
   /** CPU of the process per change, event to commit. */
   readonly cpuMs: number;
+  /** Of that in the kernel: the transaction, and waiting for its answer. */
+  readonly systemMs: number;
 }
 
 export interface Spread {
@@ -129,6 +131,7 @@ export async function runAgent(socket: string): Promise<void> {
     replace: spread(samples.replace),
     remove: spread(samples.remove),
     cpuMs: (used.user + used.system) / 1000 / (rounds * 3),
+    systemMs: used.system / 1000 / (rounds * 3),
   };
   process.stdout.write(`${JSON.stringify(report)}\n`);
 }

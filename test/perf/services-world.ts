@@ -1,6 +1,9 @@
 import type { EndpointSlice, Service } from '@weft/kube';
 
-export const ENDPOINTS_PER_SERVICE = 5;
+/** Endpoints of each Service: 5, or what `--endpoints N` says to a benchmark. Its other processes are told alike. */
+export const ENDPOINTS_PER_SERVICE = process.argv.includes('--endpoints')
+  ? Number(process.argv[process.argv.indexOf('--endpoints') + 1])
+  : 5;
 /** The one endpoint that answers; all others only have to be programmed. */
 export const ANSWERING = '10.244.0.1';
 export const ANSWERING_PORT = 8080;
@@ -10,7 +13,8 @@ export function serviceIP(i: number): string {
 }
 
 function endpointIP(i: number): string {
-  return `10.244.${1 + ((i >> 8) % 250)}.${i & 0xff}`;
+  // 65,536 addresses of each block: a large world goes on in the next one.
+  return `10.${244 - (i >> 16)}.${1 + ((i >> 8) % 250)}.${i & 0xff}`;
 }
 
 /** Managed fields and annotations as a real object carries them: informers have to read past them. */

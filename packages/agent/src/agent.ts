@@ -285,7 +285,10 @@ export class Agent {
         },
       ],
       metrics: this.#options.metrics,
-      documents: { '/bgp': () => this.fabric.bgpStatus },
+      documents: {
+        '/bgp': () => this.fabric.bgpStatus,
+        '/services/traffic': (query) => (this.#services ? this.proxy.traffic(query.get('service') ?? '') : undefined),
+      },
     });
     listenOrReport(server, listen, this.#log);
     this.#options.signal.addEventListener('abort', () => server.close(), { once: true });

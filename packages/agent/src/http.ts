@@ -1,5 +1,5 @@
 import http from 'node:http';
-import type { Logger, Metrics } from '@weft/plan';
+import { errorMessage, type Logger, type Metrics } from '@weft/plan';
 
 /** One question that a health endpoint answers. */
 export interface HealthCheck {
@@ -16,16 +16,16 @@ export function healthServer(options: {
   readonly live: readonly HealthCheck[];
   readonly ready: readonly HealthCheck[];
   readonly metrics: Metrics;
-  /** Paths that answer with JSON; 404 while there is nothing to tell. */
-  readonly documents?: Readonly<Record<string, () => unknown>>;
+  /** Paths that answer with JSON, to the query of the URL; 404 while there is nothing to tell. */
+  readonly documents?: Readonly<Record<string, (query: URLSearchParams) => unknown>>;
 }): http.Server {
-  return http.createServer((request, response) => {
+  const answer: http.RequestListener = async (request, response) => {
     const url = new URL(request.url ?? '/', 'http://agent');
     if (url.pathname === '/metrics') {
       response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' }).end(options.metrics.render());
       return;
     }
-    const document = options.documents?.[url.pathname]?.();
+    const document = await options.documents?.[url.pathname]?.(url.searchParams);
     if (document !== undefined) {
       response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(document));
       return;
@@ -50,6 +50,12 @@ export function healthServer(options: {
     response
       .writeHead(failed ? 503 : 200, { 'content-type': 'text/plain' })
       .end(verbose ? `${[...lines, last].join('\n')}\n` : 'ok');
+  };
+  return http.createServer((request, response) => {
+    void Promise.resolve(answer(request, response)).catch((error: unknown) => {
+      if (!response.headersSent) response.writeHead(500, { 'content-type': 'text/plain' });
+      response.end(`${errorMessage(error)}\n`);
+    });
   });
 }
 

@@ -190,6 +190,7 @@ program
   .option('--from <source>', 'follow a packet from a pod, a node or an address')
   .option('--node <node>', 'as one node sees it')
   .option('--rules', 'show what carries it on each node')
+  .option('--traffic', 'show connections and packets by endpoint and node')
   .addOption(nameOption())
   .addOption(kubeconfigOption())
   .addOption(outputOption())

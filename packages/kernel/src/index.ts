@@ -13,6 +13,7 @@ export { isKernelError, KernelError, type KernelErrorInit } from './errors.ts';
 export { type IpSetChange, type IpSetElement, IpSets, type IpSetSpec, type IpSetType } from './ipset/ipset.ts';
 export { Ipvs, type IpvsChange, type IpvsRefusal } from './ipvs/ipvs.ts';
 export * from './ipvs/types.ts';
+export { NfAcct } from './nfacct/nfacct.ts';
 export { NftBatch } from './nft/batch.ts';
 export type { SetTarget } from './nft/elements.ts';
 export * as expr from './nft/expr.ts';

@@ -29,4 +29,6 @@ export interface FamilyConfig {
   /** Bit of the packet mark that asks for masquerade. */
   readonly masqueradeMark: number;
   readonly nodePorts: NodePortScope;
+  /** iptables mode: the kernel has the named counters (nfacct) that kube-proxy's metrics come from. */
+  readonly counters?: boolean;
 }

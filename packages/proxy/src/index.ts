@@ -40,3 +40,4 @@ export {
   type ServiceObjects,
   type ServiceReport,
 } from './explain/service.ts';
+export type { BackendTraffic, PortTraffic } from './explain/traffic.ts';

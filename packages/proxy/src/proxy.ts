@@ -1,6 +1,7 @@
 import type { KubeClient, Node } from '@weft/kube';
 import { Informer, resources } from '@weft/kube';
-import type { NetNs } from '@weft/kernel';
+import { Conntrack, type Flow, type NetNs } from '@weft/kernel';
+import { type PortTraffic, trafficOf } from './explain/traffic.ts';
 import type { Family } from '@weft/net';
 import { type Diff, type Logger, type LoopState, Metrics, type Plan, PlanLoop, silentLogger } from '@weft/plan';
 import { UdpCleaner } from './conntrack/cleaner.ts';
@@ -10,7 +11,7 @@ import type { DataPlane } from './dataplane.ts';
 import { ProxyMetrics } from './metrics.ts';
 import { type NodeFacts, nodeFacts } from './model/node.ts';
 import { PROXY_SELECTOR, slimService, type SlimService, slimSlice, type SlimSlice } from './model/slim.ts';
-import { type Planned, servicePortName } from './model/types.ts';
+import { type Planned, type ServicePort, servicePortName } from './model/types.ts';
 import { World } from './model/world.ts';
 import { NO_CHANGE, wholePlan } from './whole.ts';
 import { IptablesDataPlane } from './iptables/dataplane.ts';
@@ -362,6 +363,23 @@ export class ServiceProxy {
     });
     this.#switching = done.catch(() => {});
     return done;
+  }
+
+  /** What goes to the endpoints of a Service (`ns/name`) through this node, as the kernel tracks it; undefined when it has none here. */
+  async traffic(service: string): Promise<PortTraffic[] | undefined> {
+    const ports: ServicePort[] = [];
+    for (const { value } of this.#loop.applied.values())
+      if (value.type === 'ServicePort' && value.service === service) ports.push(value);
+    if (ports.length === 0) return undefined;
+    const conntrack = Conntrack.open(this.#options.ns);
+    try {
+      const flows: Flow[] = [];
+      for (const family of new Set(ports.map((port) => port.family)))
+        for (const flow of await conntrack.dump({ family })) flows.push(flow);
+      return trafficOf(ports, flows);
+    } finally {
+      conntrack.close();
+    }
   }
 
   /** Compares the kernel with the plan now. Returns how many elements were wrong and have been repaired. */

@@ -1,7 +1,8 @@
 import type { BgpPeerStatus, BgpStatus } from '@weft/fabric';
 import { errorMessage, WeftError } from '@weft/plan';
 import { createOutput, table } from '../output.ts';
-import { captureOnNode, nodeNames } from './node.ts';
+import { fetchOnNode } from './ask-agent.ts';
+import { nodeNames } from './node.ts';
 
 export interface BgpStatusOptions {
   readonly name: string;
@@ -12,22 +13,13 @@ export interface BgpStatusOptions {
 
 /** Path of the agent's own port that tells about BGP. */
 const PATH = '/bgp';
-const AGENT_PORT = 10_256;
-/** A program of one line that prints what a URL answers. */
-const FETCH = `fetch(process.argv[1]).then(async (r) => { process.exitCode = r.ok ? 0 : 22; process.stdout.write(await r.text()); }, (e) => { process.exitCode = 7; process.stderr.write(String(e.cause ?? e)); })`;
-
 /** A node's answer, or why there is none. */
 type Answer = { readonly status: BgpStatus } | { readonly node: string; readonly error: string };
 
 async function askNode(node: string, address: string, name: string): Promise<Answer> {
-  const { code, stdout, stderr } = await captureOnNode(
-    node,
-    [process.execPath, '-e', FETCH, `http://${address}:${AGENT_PORT}${PATH}`],
-    { name },
-  );
-  if (code === 0) return { status: JSON.parse(stdout) as BgpStatus };
-  if (code === 22) return { node, error: 'the backend is not bgp' };
-  return { node, error: stderr.trim() || `the agent does not answer (${code ?? 'killed'})` };
+  const answer = await fetchOnNode(node, address, PATH, name);
+  if (answer.found) return { status: answer.document as BgpStatus };
+  return { node, error: answer.error ?? 'the backend is not bgp' };
 }
 
 async function askAgent(url: string): Promise<Answer> {

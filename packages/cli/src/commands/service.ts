@@ -13,6 +13,7 @@ import {
   type PacketSource,
   planOf,
   type PortReport,
+  type PortTraffic,
   ruleChanges,
   type RuleLine,
   type ServiceObjects,
@@ -21,6 +22,7 @@ import {
   MODES,
 } from '@weft/proxy';
 import { createOutput, table } from '../output.ts';
+import { fetchFromHere, fetchOnNode } from './ask-agent.ts';
 import { clientOf, type Where } from './proxy.ts';
 
 export interface ServiceOptions extends Where {
@@ -28,6 +30,7 @@ export interface ServiceOptions extends Where {
   readonly from?: string;
   readonly node?: string;
   readonly rules?: boolean;
+  readonly traffic?: boolean;
   readonly output?: string;
 }
 
@@ -161,6 +164,50 @@ function answers(objects: ServiceObjects, node: Node, source: PacketSource): Ans
   return out;
 }
 
+/** What goes to the endpoints through one node, or why that is not known. */
+interface NodeTraffic {
+  readonly node: string;
+  readonly ports?: readonly PortTraffic[];
+  readonly error?: string;
+}
+
+async function trafficOn(node: Node, { metadata }: Service, options: ServiceOptions): Promise<NodeTraffic> {
+  const { name } = node.metadata;
+  const address = node.status?.addresses?.find((a) => a.type === 'InternalIP')?.address;
+  if (address === undefined) return { node: name, error: 'the Node has no InternalIP' };
+  const path = `/services/traffic?service=${encodeURIComponent(`${metadata.namespace}/${metadata.name}`)}`;
+  const answer =
+    options.kubeconfig === undefined
+      ? await fetchOnNode(name, address, path, options.name)
+      : await fetchFromHere(address, path);
+  if (answer.found) return { node: name, ports: answer.document as PortTraffic[] };
+  return { node: name, error: answer.error ?? 'the agent there does not serve it' };
+}
+
+/** Connections and packets by endpoint and node, for people. */
+export function renderTraffic(nodes: readonly NodeTraffic[]): string[] {
+  const rows = nodes.flatMap(({ node, ports = [] }) =>
+    ports.flatMap(({ port, protocol, backends }) =>
+      backends.map((b) => [
+        node,
+        port === '' ? protocol : `${port} ${protocol}`,
+        b.endpoint,
+        `${b.connections}`,
+        b.packets === undefined ? '-' : `${b.packets}`,
+        b.bytes === undefined ? '-' : `${b.bytes}`,
+        b.inUse ? '' : 'gets no new ones',
+      ]),
+    ),
+  );
+  const lines = ['', ...table(['NODE', 'PORT', 'ENDPOINT', 'CONNECTIONS', 'PACKETS', 'BYTES', ''], rows)];
+  const uncounted = nodes.some(({ ports = [] }) =>
+    ports.some((p) => p.backends.some((b) => b.connections > 0 && b.packets === undefined)),
+  );
+  if (uncounted) lines.push('packets are counted where the node has net.netfilter.nf_conntrack_acct=1');
+  for (const { node, error } of nodes) if (error !== undefined) lines.push(`${node}: ${error}`);
+  return lines;
+}
+
 /** `weft service`: frontends, endpoints and why each is in or out, rules, and what becomes of a packet. */
 export async function service(text: string, options: ServiceOptions): Promise<void> {
   const out = createOutput(options.output);
@@ -184,9 +231,19 @@ export async function service(text: string, options: ServiceOptions): Promise<vo
             rules: rulesOn(node, all, new Map(), planOf(objects, node)).map((l) => l.text),
           }))
         : undefined;
-    out.result({ reports, ...(packets === undefined ? {} : { packets }), ...(rules === undefined ? {} : { rules }) });
+    const traffic =
+      options.traffic === true
+        ? await Promise.all(nodes.map((node) => trafficOn(node, objects.service, options)))
+        : undefined;
+    out.result({
+      ...(traffic === undefined ? {} : { traffic }),
+      reports,
+      ...(packets === undefined ? {} : { packets }),
+      ...(rules === undefined ? {} : { rules }),
+    });
     for (const line of render(objects.service, reports)) out.line(line);
     for (const line of packets === undefined ? [] : renderPackets(options.from as string, packets)) out.line(line);
+    for (const line of traffic === undefined ? [] : renderTraffic(traffic)) out.line(line);
     for (const { node, mode, rules: lines } of rules ?? []) {
       out.line('');
       out.line(`Node ${node}, ${mode}:`);

@@ -120,7 +120,7 @@ beforeAll(async () => {
     }),
   );
   start();
-});
+}, 60_000);
 
 const doors: ChildProcess[] = [];
 
@@ -133,7 +133,7 @@ afterAll(async () => {
   for (const name of readdirSync(dir).filter((file) => /^(node|api|pod\d)$/.test(file)))
     NetNs.remove(path.join(dir, name));
   rmSync(dir, { recursive: true, force: true });
-});
+}, 30_000);
 
 function pod(serial: number): RuntimeAttachment {
   const netns = path.join(dir, `pod${serial}`);
@@ -141,7 +141,9 @@ function pod(serial: number): RuntimeAttachment {
   return { containerId: `c${serial}`, ifname: 'eth0', netns };
 }
 
-it('connects pods of a node that the cluster knows, leaves Services alone, and is not needed for pods to run', async () => {
+it('connects pods of a node that the cluster knows, leaves Services alone, and is not needed for pods to run', {
+  timeout: 90_000,
+}, async () => {
   const runtime = new CniRuntime({
     confDir: path.join(dir, 'net.d'),
     binDirs: [path.join(dir, 'bin')],

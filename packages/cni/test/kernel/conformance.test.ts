@@ -9,7 +9,7 @@ let pod: PodRef;
 beforeAll(async () => {
   node = await LonelyNode.open();
   pod = node.pod();
-});
+}, 60_000);
 afterAll(() => node.close());
 
 interface Heard {

@@ -30,6 +30,9 @@ describe.skipIf(!existsSync('/usr/bin/containerd'))('containerd', () => {
   afterAll(() => node?.close());
 
   const fetch = (url: string): Promise<string> => node.must(['timeout', '5', 'busybox', 'wget', '-q', '-O', '-', url]);
+  /** The container has been started; its server may need a moment. */
+  const greets = (url: string): Promise<void> =>
+    expect.poll(() => fetch(url).catch(String), { timeout: 10_000 }).toBe('hello from a container\n');
   const addresses = async (): Promise<string[]> => (await node.attachments()).flatMap((a) => a.addresses).sort();
 
   const own = (): string[] => ['--snapshotter', 'native', '--runc-binary', node.runc, '--cni'];
@@ -43,7 +46,7 @@ describe.skipIf(!existsSync('/usr/bin/containerd'))('containerd', () => {
   it('a container whose network ctr forgets leaves no address behind', async () => {
     await containerd.ctr('run', '-d', ...own(), IMAGE, 'long');
     const [address] = await addresses();
-    expect(await fetch(`http://${address}/index.html`)).toBe('hello from a container\n');
+    await greets(`http://${address}/index.html`);
     await containerd.ctr('task', 'rm', '-f', 'long');
     await containerd.ctr('container', 'rm', 'long');
     await expect.poll(() => node.attachments('sweep')).toEqual([]);
@@ -64,7 +67,7 @@ describe.skipIf(!existsSync('/usr/bin/containerd'))('containerd', () => {
       const ip = await cri.podIp(id);
       expect(await addresses()).toEqual([ip]);
       for (const at of [ip, '192.0.2.10:18082', '127.0.0.1:18082']) {
-        expect(await fetch(`http://${at}/index.html`)).toBe('hello from a container\n');
+        await greets(`http://${at}/index.html`);
       }
       const [attachment] = await node.attachments();
       expect(attachment).toMatchObject({ ifname: 'eth0', pod: { namespace: 'shop', name: 'web', uid: 'u1' } });

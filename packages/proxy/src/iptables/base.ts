@@ -3,6 +3,7 @@ import type { FamilyConfig, LocalDetector } from '../config.ts';
 import {
   EXTERNAL_SERVICES,
   FORWARD,
+  INVALID_DROPPED,
   KUBELET_FIREWALL,
   MARK_MASQ,
   MARK_OUTSIDE,
@@ -139,8 +140,9 @@ export function filterHead(config: FamilyConfig): string[] {
 /** `dropInvalid`: false where the kernel takes TCP liberally, or packets are known to take other ways back. */
 export function filterTail(config: FamilyConfig, dropInvalid: boolean): string[] {
   const m = mark(config);
+  const counts = config.counters === true ? ` -m nfacct --nfacct-name ${INVALID_DROPPED}` : '';
   return [
-    ...(dropInvalid ? [`-A ${FORWARD} -m conntrack --ctstate INVALID -j DROP`] : []),
+    ...(dropInvalid ? [`-A ${FORWARD} -m conntrack --ctstate INVALID${counts} -j DROP`] : []),
     `-A ${FORWARD} -m comment --comment "kubernetes forwarding rules" -m mark --mark ${m}/${m} -j ACCEPT`,
     `-A ${FORWARD} -m comment --comment "kubernetes forwarding conntrack rule" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT`,
   ];

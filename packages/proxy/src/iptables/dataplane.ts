@@ -1,4 +1,4 @@
-import { NetNs, readSysctl, Rtnl, writeSysctl } from '@weft/kernel';
+import { isKernelError, NetNs, NfAcct, readSysctl, Rtnl, writeSysctl } from '@weft/kernel';
 import { type Family, formatIp, parseIp, prefixContains } from '@weft/net';
 import { type Diff, type Logger, type Metrics, type Plan, silentLogger } from '@weft/plan';
 import type { FamilyConfig } from '../config.ts';
@@ -10,7 +10,15 @@ import { answersLocalhost, CANARY_TABLES, type Jump, jumps } from './base.ts';
 import { cleanXtables, findLeftovers, isIptablesChain, type XtablesUse } from './cleanup.ts';
 import { FamilyRules } from './family.ts';
 import { IptablesMetrics } from './metrics.ts';
-import { CANARY, KUBELET_FIREWALL, LOCALNET_MARK, SERVICE_CHAIN, SERVICES } from './names.ts';
+import {
+  CANARY,
+  INVALID_DROPPED,
+  KUBELET_FIREWALL,
+  LOCALHOST_ACCEPTED,
+  LOCALNET_MARK,
+  SERVICE_CHAIN,
+  SERVICES,
+} from './names.ts';
 import { detectVariant, failed, Iptables, type Run, runner, type Variant } from './program.ts';
 import { type Restore, type RestoreInput, writeRestore } from './restore.ts';
 import { canonical, parseTable } from './saved.ts';
@@ -76,12 +84,15 @@ export class IptablesDataPlane implements DataPlane {
     this.#log = options.log ?? silentLogger;
     this.#run = runner(options.ns);
     this.#metrics = options.metrics === undefined ? undefined : new IptablesMetrics(options.metrics);
+    // What it finds is told with the next rendering: the kernel is not asked while one waits.
+    options.metrics?.beforeRender(() => void this.#readCounters());
   }
 
   async start(): Promise<StartReport> {
     const variant = this.#options.variant ?? (await detectVariant(this.#run));
+    const counters = await makeCounters(this.#options.ns, this.#log);
     this.#families = this.#options.tables.map((config) => ({
-      rules: new FamilyRules(config),
+      rules: new FamilyRules({ ...config, counters }),
       iptables: new Iptables(this.#run, config.family, variant),
       full: true,
     }));
@@ -161,8 +172,24 @@ export class IptablesDataPlane implements DataPlane {
     const isOurs = (chain: string): boolean =>
       isIptablesChain(chain) || chain === LOCALNET_MARK || (chain === KUBELET_FIREWALL && !kubelet);
     await cleanXtables(this.#run, isOurs, (family) => next?.xtables?.(family), this.#log);
+    await removeCounters(this.#options.ns);
     this.#complete = false;
     for (const family of this.#families) Object.assign(family, { full: true });
+  }
+
+  async #readCounters(): Promise<void> {
+    if (!this.#complete || !this.#families.some(({ rules }) => rules.config.counters === true)) return;
+    const acct = NfAcct.open(this.#options.ns);
+    try {
+      for (const name of COUNTERS) {
+        const counter = await acct.get(name);
+        if (counter !== undefined) this.#metrics?.counted(name, counter.packets);
+      }
+    } catch (error) {
+      this.#log.debug('cannot read counters', { error });
+    } finally {
+      acct.close();
+    }
   }
 
   #restart(whole: Diff<Planned>): void {
@@ -242,6 +269,7 @@ export class IptablesDataPlane implements DataPlane {
   async #isolate(family: FamilyTables, error: Error): Promise<string[]> {
     const { rules, iptables } = family;
     const scratch = NetNs.anonymous();
+    if (rules.config.counters === true) await makeCounters(scratch, this.#log);
     const trial = new Iptables(runner(scratch), iptables.family, iptables.variant);
     const works = async (without: ReadonlySet<string>): Promise<boolean> => {
       const { text } = this.#write(family, { jumps: [], canaries: false, all: true, without });
@@ -356,5 +384,35 @@ export class IptablesDataPlane implements DataPlane {
     });
     this.#last = done.catch(() => {});
     return done;
+  }
+}
+
+const COUNTERS = [INVALID_DROPPED, LOCALHOST_ACCEPTED];
+
+/** Makes the counters that rules count into; false where the kernel has none: the rules do without. */
+async function makeCounters(ns: NetNs | undefined, log: Logger): Promise<boolean> {
+  try {
+    const acct = NfAcct.open(ns);
+    try {
+      for (const name of COUNTERS) await acct.ensure(name);
+    } finally {
+      acct.close();
+    }
+    return true;
+  } catch (error) {
+    log.debug('this kernel has no named counters', { error });
+    return false;
+  }
+}
+
+async function removeCounters(ns: NetNs | undefined): Promise<void> {
+  const acct = NfAcct.open(ns);
+  try {
+    for (const name of COUNTERS) await acct.del(name);
+  } catch (error) {
+    // Another program's rules may count into them; a kernel may have none.
+    if (!isKernelError(error)) throw error;
+  } finally {
+    acct.close();
   }
 }

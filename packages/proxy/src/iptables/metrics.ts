@@ -1,5 +1,6 @@
 import type { Counter, Gauge, Metrics } from '@weft/plan';
 import type { Family } from '@weft/net';
+import { INVALID_DROPPED, LOCALHOST_ACCEPTED } from './names.ts';
 
 /** What kube-proxy counts in iptables mode only. */
 export class IptablesMetrics {
@@ -7,6 +8,9 @@ export class IptablesMetrics {
   readonly #last: Gauge;
   readonly #failures: Counter;
   readonly #partial: Counter;
+  readonly #counted: Readonly<Record<string, Counter>>;
+  /** What the kernel's counters were when they were last read. */
+  readonly #before = new Map<string, bigint>();
 
   constructor(metrics: Metrics) {
     const p = 'kubeproxy_sync_proxy_rules_iptables_';
@@ -17,6 +21,16 @@ export class IptablesMetrics {
       `${p}partial_restore_failures_total`,
       'Cumulative proxy iptables partial restore failures',
     );
+    this.#counted = {
+      [INVALID_DROPPED]: metrics.counter(
+        'kubeproxy_iptables_ct_state_invalid_dropped_packets_total',
+        'packets dropped by iptables to work around conntrack problems',
+      ),
+      [LOCALHOST_ACCEPTED]: metrics.counter(
+        'kubeproxy_iptables_localhost_nodeports_accepted_packets_total',
+        'Number of packets accepted on nodeports of loopback interface',
+      ),
+    };
   }
 
   synced(
@@ -29,6 +43,13 @@ export class IptablesMetrics {
       this.#total.set(total[table], labels);
       this.#last.set(written[table], labels);
     }
+  }
+
+  /** Takes in what a counter of the kernel says; one that was made anew begins at 0. */
+  counted(name: string, packets: bigint): void {
+    const before = this.#before.get(name) ?? 0n;
+    this.#before.set(name, packets);
+    this.#counted[name]?.inc({}, Number(packets >= before ? packets - before : packets));
   }
 
   failed(family: Family, full: boolean): void {

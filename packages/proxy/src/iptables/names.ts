@@ -21,6 +21,10 @@ export const KUBELET_CANARY = 'KUBE-KUBELET-CANARY';
 /** Ours: a chain without rules in table mangle says that it was us who had the kernel route 127.0.0.0/8. */
 export const LOCALNET_MARK = 'WEFT-ROUTE-LOCALNET';
 
+/** Named counters of the kernel (nfacct), as kube-proxy has them. */
+export const INVALID_DROPPED = 'ct_state_invalid_dropped_pkts';
+export const LOCALHOST_ACCEPTED = 'localhost_nps_accepted_pkts';
+
 /** First part of the names of the chains of a service port. */
 export type ChainKind = 'KUBE-SVC-' | 'KUBE-SVL-' | 'KUBE-EXT-' | 'KUBE-FW-' | 'KUBE-SEP-';
 

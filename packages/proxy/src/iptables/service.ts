@@ -1,10 +1,11 @@
 import { endpointWidth, formatAddress, formatEndpoint, portOf, unpackList } from '../model/packed.ts';
 import { frontendAddress, type ServicePort, servicePortName } from '../model/types.ts';
 import type { FamilyConfig } from '../config.ts';
-import { ifLocal, markOutside } from './base.ts';
+import { answersLocalhost, ifLocal, markOutside } from './base.ts';
 import {
   endpointChain,
   EXTERNAL_SERVICES,
+  LOCALHOST_ACCEPTED,
   MARK_MASQ,
   NODEPORTS,
   PROXY_FIREWALL,
@@ -158,6 +159,11 @@ class Compiler {
             }
             break;
           case 'NodePort':
+            if (this.#config.counters === true && answersLocalhost(this.#config)) {
+              this.#nat.push(
+                `-A ${NODEPORTS} -m comment --comment ${port} -d 127.0.0.0/8 ${match} -m nfacct --nfacct-name ${LOCALHOST_ACCEPTED} -j ${external}`,
+              );
+            }
             this.#nat.push(`-A ${NODEPORTS} -m comment --comment ${port} ${match} -j ${external}`);
             break;
         }

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { readSysctl, writeSysctl } from '@weft/kernel';
+import { NfAcct, readSysctl, writeSysctl } from '@weft/kernel';
+import { Metrics } from '@weft/plan';
 import { IptablesDataPlane } from '../../src/iptables/dataplane.ts';
 import { familyConfigs } from '../../src/options.ts';
 import { Bench, byName, OPTIONS, type PlaneFactory, Stage } from './bench.ts';
@@ -209,6 +210,40 @@ describe('NodePorts by iptables', () => {
   afterAll(async () => {
     await stage?.close();
   });
+
+  it.each(['legacy', 'nft'] as const)(
+    'count what comes to localhost and what is invalid, by iptables-%s',
+    async (variant) => {
+      const metrics = new Metrics();
+      const make: PlaneFactory = (ns, o) =>
+        new IptablesDataPlane({ ns, metrics, variant, tables: familyConfigs(o, 'iptables') });
+      const bench = await Bench.start(stage, make, { ...OPTIONS, nodePortAddresses: ['all'] });
+      const acct = NfAcct.open(stage.node.ns);
+      try {
+        const { name, ip, nodePort } = bench.fresh();
+        await bench.service(name, { type: 'NodePort', clusterIP: ip, ports: [{ name: 'http', port: 80, nodePort }] });
+        await bench.endpoints(name, [bench.at.ep1]);
+        await stage.node.ask({ dst: '127.0.0.1', port: nodePort, count: 3 });
+        await stage.node.ask({ dst: '192.168.0.1', port: nodePort, count: 2 });
+        expect((await acct.get('localhost_nps_accepted_pkts'))?.packets).toBe(3n);
+        expect((await acct.get('ct_state_invalid_dropped_pkts'))?.packets).toBe(0n);
+        const told = (): string => metrics.render();
+        await expect.poll(told).toContain('kubeproxy_iptables_localhost_nodeports_accepted_packets_total 3');
+        expect(told()).toContain('kubeproxy_iptables_ct_state_invalid_dropped_packets_total 0');
+        expect(await bench.proxy.audit()).toBe(0);
+        // A restart goes on counting.
+        await bench.halt();
+        await bench.resume();
+        await stage.node.ask({ dst: '127.0.0.1', port: nodePort });
+        expect((await acct.get('localhost_nps_accepted_pkts'))?.packets).toBe(4n);
+        await bench.close();
+        await bench.plane.cleanup();
+        expect(await acct.get('localhost_nps_accepted_pkts')).toBeUndefined();
+      } finally {
+        acct.close();
+      }
+    },
+  );
 
   it.each([true, false])(
     'takes back with its rules what it had the kernel route, unless kubelet needs it (kubelet here: %j)',

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { once } from 'node:events';
 import net from 'node:net';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { connectTcp } from '@weft/kernel';
+import { connectTcp, writeSysctl } from '@weft/kernel';
 import type { DataPlane } from '../../src/dataplane.ts';
 import { EbpfDataPlane } from '../../src/ebpf/dataplane.ts';
 import { IptablesDataPlane } from '../../src/iptables/dataplane.ts';
@@ -144,6 +144,33 @@ describe('changing the data plane', () => {
     expect(byName(await stage.pod1.ask({ dst: ip, port: 80 }))).toEqual({ ep1: 1 });
     await proxy.switchTo(plane('nftables'));
     await proxy.stop();
+  });
+
+  it.each(['nftables', 'iptables'] as const)('%s: connections and packets are told by endpoint', async (mode) => {
+    writeSysctl('net.netfilter.nf_conntrack_acct', '1', stage.node.ns);
+    await bench.proxy.switchTo(plane(mode));
+    // Addresses that no other test has left connections to.
+    for (let i = 0; i < (mode === 'iptables' ? 40 : 20); i++) bench.fresh();
+    const { name, ip, nodePort } = bench.fresh();
+    await bench.service(name, { type: 'NodePort', clusterIP: ip, ports: [{ name: 'http', port: 80, nodePort }] });
+    await bench.endpoints(name, [bench.at.ep1]);
+    await stage.pod1.open(`traffic ${mode}`, { dst: ip, port: 80 });
+    await stage.outside.open(`traffic ${mode}`, { dst: '192.168.0.1', port: nodePort });
+    await bench.endpoints(name, [bench.at.ep2]);
+    const [port] = (await bench.proxy.traffic(`default/${name}`)) ?? [];
+    expect(port?.backends).toEqual([
+      {
+        endpoint: `${stage.ep1.address}:8080`,
+        inUse: false,
+        connections: 2,
+        packets: expect.any(Number),
+        bytes: expect.any(Number),
+      },
+      { endpoint: `${stage.ep2.address}:8080`, inUse: true, connections: 0 },
+    ]);
+    expect(port?.backends[0]?.packets).toBeGreaterThanOrEqual(6);
+    expect(await bench.proxy.traffic('default/nobody')).toBeUndefined();
+    for (const host of [stage.pod1, stage.outside]) await host.shut(`traffic ${mode}`);
   });
 
   it('to one that cannot work leaves the old one as it was', async () => {
