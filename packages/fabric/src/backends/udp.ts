@@ -5,7 +5,7 @@ import { podPrefixes } from '../nodes.ts';
 import { SEAL_BYTES } from '../overlay/seal.ts';
 import { directRoutes, isOnLink, tunnelAddress } from './routing.ts';
 
-export const TUN_DEVICE = 'weft.tun';
+const TUN_DEVICE = 'weft.tun';
 /** Outer IP 20 or 40, UDP 8. */
 const OVERHEAD = { 4: 28, 6: 48 } as const;
 
