@@ -24,12 +24,14 @@ function outsideAddress(): string | undefined {
 }
 
 const NETWORKS = [
-  { name: 'vx', flags: ['--backend', 'vxlan', '--no-demo'] },
-  { name: 'gw', flags: ['--backend', 'host-gw', '--no-demo'] },
-  { name: 'two', flags: ['--backend', 'vxlan', '--subnets', '2', '--no-demo'] },
+  { name: 'vx', mtu: 1450, flags: ['--backend', 'vxlan', '--no-demo'] },
+  { name: 'gw', mtu: 1500, flags: ['--backend', 'host-gw', '--no-demo'] },
+  { name: 'l2', mtu: 1500, flags: ['--backend', 'l2', '--no-demo'] },
+  { name: 'udp', mtu: 1472, flags: ['--backend', 'udp', '--no-demo'] },
+  { name: 'two', mtu: 1450, flags: ['--backend', 'vxlan', '--subnets', '2', '--no-demo'] },
 ];
 
-describe.each(NETWORKS)('$flags', ({ name, flags }) => {
+describe.each(NETWORKS)('$flags', ({ name, mtu: expected, flags }) => {
   const cluster = useCluster({ name, flags });
   let echo: ReadyPods;
   let boxes: ReadyPods;
@@ -75,7 +77,7 @@ describe.each(NETWORKS)('$flags', ({ name, flags }) => {
     const far = echo.at(-1);
     if (from === undefined || far === undefined) throw new Error('no pods');
     const mtu = Number(await cluster.ask(['exec', from.metadata.name, '--', 'cat', '/sys/class/net/eth0/mtu']));
-    expect(mtu).toBe(flags.includes('host-gw') ? 1500 : 1450);
+    expect(mtu).toBe(expected);
     for (const size of [56, mtu - 28, mtu - 27, 4000]) {
       const ran = await cluster.kubectl([
         'exec',
