@@ -314,16 +314,17 @@ export async function pings(ns: NetNs, address: string, ...args: string[]): Prom
   return code === 0;
 }
 
-/** Pings without pause until stopped; then what was sent and not answered. */
-export function pinging(
+/** Pings without pause, from the first answer until stopped; then what was sent and not answered. */
+export async function pinging(
   ns: NetNs,
   address: string,
-): { stop(): Promise<{ readonly sent: number; readonly lost: number }> } {
+): Promise<{ stop(): Promise<{ readonly sent: number; readonly lost: number }> }> {
   const program = spawn('nsenter', [`--net=${ns.path}`, 'ping', '-i', '0.01', '-W', '2', address]);
   let output = '';
   program.stdout.on('data', (chunk: Buffer) => {
     output += chunk.toString();
   });
+  await expect.poll(() => output, { timeout: 20_000, interval: 10 }).toContain('icmp_seq=');
   return {
     async stop() {
       program.kill('SIGINT');

@@ -103,7 +103,7 @@ describe.each(BACKENDS)('backend %s', (_name, config, mtu) => {
   it('loses no packet of a running probe while agents are replaced', async () => {
     await three(config);
     const [from, to] = allPods();
-    const probe = pinging(from!.ns, to!.ip);
+    const probe = await pinging(from!.ns, to!.ip);
     for (const machine of bed.machines) await bed.restart(machine);
     const { sent, lost } = await probe.stop();
     expect(sent).toBeGreaterThan(0);
