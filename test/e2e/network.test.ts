@@ -2,6 +2,7 @@
 import http from 'node:http';
 import os from 'node:os';
 import { beforeAll, describe, expect, it } from 'vitest';
+import type { FabricStatus } from '@weft/fabric';
 import { type Cluster, useCluster } from './support/cluster.ts';
 import { mustMatch, until } from './support/run.ts';
 import { type Echo, httpFrom, populate, type ReadyPods, service, udpFrom } from './support/workloads.ts';
@@ -128,6 +129,24 @@ describe.each(NETWORKS)('$flags', ({ name, mtu: expected, flags }) => {
       );
       expect(await cluster.ask(['exec', metadata.name, '--', 'hostname', '-i'])).toBe(ip);
     }
+  });
+
+  it('tells how each node reaches the pods of the others', async () => {
+    const told = JSON.parse(
+      (await cluster.weft(['fabric', 'status', '--name', cluster.name, '-o', 'json'])).stdout,
+    ) as FabricStatus[];
+    const report = await cluster.status();
+    expect(told.map((one) => [one.node, one.podMtu, one.problems, one.drift.repaired])).toEqual(
+      report.nodes.map((node) => [node.name, expected, [], 0]),
+    );
+    for (const one of told) {
+      expect(one.peers.map((peer) => [peer.node, peer.routes.map(({ dst }) => dst)])).toEqual(
+        report.nodes.filter((node) => node.name !== one.node).map((node) => [node.name, [node.podCidr]]),
+      );
+    }
+    const [first] = report.nodes;
+    const text = await cluster.weft(['fabric', 'status', '--name', cluster.name, '--node', first?.name ?? '']);
+    mustMatch(text, /^n1: \S+, pods have MTU \d+$/m);
   });
 
   it('spreads a Service over its pods, keeping the address of the client', async () => {

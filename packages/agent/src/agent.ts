@@ -287,6 +287,7 @@ export class Agent {
       metrics: this.#options.metrics,
       documents: {
         '/bgp': () => this.fabric.bgpStatus,
+        '/fabric': () => this.fabric.status,
         '/services/traffic': (query) => (this.#services ? this.proxy.traffic(query.get('service') ?? '') : undefined),
       },
     });

@@ -208,6 +208,17 @@ program
   .action(async (options) => (await import('./commands/bgp.ts')).bgpStatusCommand(options));
 
 program
+  .command('fabric')
+  .description('how nodes reach the pods of each other')
+  .command('status')
+  .description('show peers, devices, routes, MTU and drift of each node')
+  .addOption(nameOption())
+  .option('--node <node...>', 'only these nodes')
+  .option('--agent <url>', 'the agent to ask, of any cluster: http://NODE:10256')
+  .addOption(outputOption())
+  .action(async (options) => (await import('./commands/fabric.ts')).fabricStatusCommand(options));
+
+program
   .command('agent')
   .description('the pod network of this machine, for any cluster: CNI plugins, addresses, routes to other nodes')
   .option('--node-name <name>', "this machine's Node (default: $NODE_NAME, or the host name)")

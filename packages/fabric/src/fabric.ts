@@ -23,6 +23,7 @@ import { BgpRouting, bgpUnit } from './bgp/routing.ts';
 import type { BgpSource } from './bgp/source.ts';
 import type { BgpStatus } from './bgp/status.ts';
 import { LocalPods } from './local-pods.ts';
+import { fabricStatus, type FabricStatus, type FabricStatusInput } from './status.ts';
 import { findUnderlay } from './underlay.ts';
 
 export interface FabricOptions {
@@ -62,6 +63,7 @@ export class Fabric {
   #refreshing: Promise<void> = Promise.resolve();
   #auditTimer: NodeJS.Timeout | undefined;
   #suspects = new Set<string>();
+  #drift: FabricStatusInput['drift'] = { repaired: 0, lastAt: undefined };
   readonly #forwarding = new Set<4 | 6>();
   readonly #localPods: LocalPods;
   #stopped = false;
@@ -79,7 +81,11 @@ export class Fabric {
       name: 'fabric',
       compile: (unit: string): FabricPlan => this.#compile(unit),
       apply: (diff: Diff<FabricEntry>): Promise<void> => this.#kernel.apply(diff),
-      audit: (): Promise<number> => this.#kernel.audit(),
+      audit: async (): Promise<number> => {
+        const repaired = await this.#kernel.audit();
+        if (repaired > 0) this.#drift = { repaired: this.#drift.repaired + repaired, lastAt: Date.now() };
+        return repaired;
+      },
     };
     const { log, metrics, auditMs = 30_000 } = options;
     this.#loop = new PlanLoop<FabricEntry>(subsystem, { log, metrics, auditMs });
@@ -161,6 +167,22 @@ export class Fabric {
   /** Sessions and routes of the backend `bgp`; undefined with another one. */
   get bgpStatus(): BgpStatus | undefined {
     return this.#bgp?.status;
+  }
+
+  /** What users are told: this node, its devices, and each peer with the way to it. */
+  get status(): FabricStatus {
+    return fabricStatus({
+      node: this.#options.nodeName,
+      backend: this.backend,
+      podMtu: this.podMtu,
+      encrypted: this.#config.encryptionKeys.length > 0,
+      underlay: this.#underlay,
+      nodes: [...this.#table.names()].flatMap((name) => this.#table.get(name) ?? []),
+      conditions: this.conditions,
+      plan: this.plan,
+      state: this.state,
+      drift: this.#drift,
+    });
   }
 
   /** What is in effect, each entry with the Node that caused it. */

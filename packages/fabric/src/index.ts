@@ -17,3 +17,4 @@ export {
 export type { BgpService } from './bgp/compile/index.ts';
 export type { BgpSource } from './bgp/source.ts';
 export type { BgpPeerStatus, BgpStatus } from './bgp/status.ts';
+export type { FabricPeerStatus, FabricStatus } from './status.ts';

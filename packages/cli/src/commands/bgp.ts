@@ -1,59 +1,16 @@
 import type { BgpPeerStatus, BgpStatus } from '@weft/fabric';
-import { errorMessage, WeftError } from '@weft/plan';
 import { createOutput, table } from '../output.ts';
-import { fetchOnNode } from './ask-agent.ts';
-import { nodeNames } from './node.ts';
-
-export interface BgpStatusOptions {
-  readonly name: string;
-  readonly node?: readonly string[];
-  readonly agent?: string;
-  readonly output?: string;
-}
-
-/** Path of the agent's own port that tells about BGP. */
-const PATH = '/bgp';
-/** A node's answer, or why there is none. */
-type Answer = { readonly status: BgpStatus } | { readonly node: string; readonly error: string };
-
-async function askNode(node: string, address: string, name: string): Promise<Answer> {
-  const answer = await fetchOnNode(node, address, PATH, name);
-  if (answer.found) return { status: answer.document as BgpStatus };
-  return { node, error: answer.error ?? 'the backend is not bgp' };
-}
-
-async function askAgent(url: string): Promise<Answer> {
-  try {
-    const response = await fetch(new URL(PATH, url));
-    if (!response.ok) return { node: url, error: `${response.status} ${response.statusText}: the backend is not bgp` };
-    return { status: (await response.json()) as BgpStatus };
-  } catch (error) {
-    return { node: url, error: errorMessage((error as Error).cause ?? error) };
-  }
-}
+import { type AgentsOptions, askAgents } from './ask-agent.ts';
 
 /** Shows sessions and routes of the nodes' BGP speakers. */
-export async function bgpStatusCommand(options: BgpStatusOptions): Promise<void> {
+export async function bgpStatusCommand(options: AgentsOptions): Promise<void> {
   const out = createOutput(options.output);
-  let answers: readonly Answer[];
-  if (options.agent === undefined) {
-    const nodes = nodeNames(options.name);
-    const missing = options.node?.find((node) => !nodes.some((known) => known.name === node));
-    if (missing !== undefined) {
-      throw new WeftError({
-        code: 'NO_SUCH_NODE',
-        message: `there is no node "${missing}"`,
-        hint: `nodes are ${nodes.map((node) => node.name).join(', ')}`,
-      });
-    }
-    const wanted = nodes.filter((node) => options.node === undefined || options.node.includes(node.name));
-    answers = await Promise.all(wanted.map((node) => askNode(node.name, node.address, options.name)));
-  } else answers = [await askAgent(options.agent)];
-  out.result(answers.map((answer) => ('status' in answer ? answer.status : answer)));
+  const answers = await askAgents<BgpStatus>(options, '/bgp', 'the backend is not bgp');
+  out.result(answers.map((answer) => ('document' in answer ? answer.document : answer)));
   for (const [i, answer] of answers.entries()) {
     if (i > 0) out.line('');
-    for (const line of 'status' in answer ? bgpLines(answer.status) : [`${answer.node}: ${answer.error}`])
-      out.line(line);
+    const lines = 'document' in answer ? bgpLines(answer.document) : [`${answer.node}: ${answer.error}`];
+    for (const line of lines) out.line(line);
   }
   if (answers.every((answer) => 'error' in answer)) process.exitCode = 1;
 }
