@@ -144,6 +144,25 @@ describe.each(NETWORKS)('$flags', ({ name, mtu: expected, flags }) => {
         report.nodes.filter((node) => node.name !== one.node).map((node) => [node.name, [node.podCidr]]),
       );
     }
+    const [from, to] = [echo[0], echo.find((one) => one.spec.nodeName !== echo[0]?.spec.nodeName)];
+    const way = JSON.parse(
+      (
+        await cluster.weft([
+          'route',
+          from?.metadata.name ?? '',
+          to?.metadata.name ?? '',
+          '--name',
+          cluster.name,
+          '-o',
+          'json',
+        ])
+      ).stdout,
+    ) as { steps: { node: string; object?: string }[]; smallestMtu: number; problem?: string };
+    expect(way.problem).toBeUndefined();
+    expect(way.smallestMtu).toBe(expected);
+    expect(way.steps[0]).toMatchObject({ node: from?.spec.nodeName });
+    expect(way.steps.at(-1)).toMatchObject({ node: to?.spec.nodeName, object: `Pod default/${to?.metadata.name}` });
+    expect(way.steps.every(({ object }) => object !== undefined)).toBe(true);
     const [first] = report.nodes;
     const text = await cluster.weft(['fabric', 'status', '--name', cluster.name, '--node', first?.name ?? '']);
     mustMatch(text, /^n1: \S+, pods have MTU \d+$/m);

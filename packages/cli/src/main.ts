@@ -219,6 +219,14 @@ program
   .action(async (options) => (await import('./commands/fabric.ts')).fabricStatusCommand(options));
 
 program
+  .command('route <from> <to>')
+  .description('the way of a packet from pod to pod, device by device, and who decides each step')
+  .option('-n, --namespace <namespace>', 'namespace of pods that are named without one (default: default)')
+  .addOption(nameOption())
+  .addOption(outputOption())
+  .action(async (from, to, options) => (await import('./commands/route.ts')).routeCommand(from, to, options));
+
+program
   .command('agent')
   .description('the pod network of this machine, for any cluster: CNI plugins, addresses, routes to other nodes')
   .option('--node-name <name>', "this machine's Node (default: $NODE_NAME, or the host name)")

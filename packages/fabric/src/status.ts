@@ -1,4 +1,4 @@
-import type { LoopState, Plan } from '@weft/plan';
+import { formatProvenance, type LoopState, type Plan } from '@weft/plan';
 import { formatPrefix } from '@weft/net';
 import type { Underlay } from './backend.ts';
 import type { FabricEntry } from './entries.ts';
@@ -11,6 +11,8 @@ interface PeerRoute {
   readonly via: string;
   /** Device of ours; absent when the underlay's own carries it. */
   readonly device?: string;
+  /** The object and field that say so, as `Node n2 spec.podCIDRs[0]`. */
+  readonly cause: string;
 }
 
 /** Another node as this one sees it. */
@@ -93,7 +95,12 @@ export function fabricStatus(input: FabricStatusInput): FabricStatus {
       continue;
     }
     const via = value.encap?.dst ?? value.hops?.join(', ') ?? value.via ?? '';
-    const route = { dst: value.dst, via, ...(value.device === undefined ? {} : { device: value.device }) };
+    const route = {
+      dst: value.dst,
+      via,
+      ...(value.device === undefined ? {} : { device: value.device }),
+      cause: formatProvenance(cause),
+    };
     routes.set(owner, [...(routes.get(owner) ?? []), route]);
   }
   const problemsOf = (name: string): string[] =>

@@ -42,8 +42,25 @@ describe('the status of a fabric', () => {
     expect(told.devices).toEqual([{ name: 'weft.4242', kind: 'vxlan', mtu: 1450 }]);
     expect(told.underlay).toEqual({ name: 'eth0', mtu: 1500, subnets: ['172.30.0.0/24'] });
     expect(told.peers.map((peer) => [peer.node, peer.addresses, peer.routes, peer.otherEntries])).toEqual([
-      ['n2', ['172.30.0.2'], [{ dst: '10.244.2.0/24', via: '10.244.2.0', device: 'weft.4242' }], 4],
-      ['n10', ['172.30.0.10'], [{ dst: '10.244.10.0/24', via: '10.244.10.0', device: 'weft.4242' }], 4],
+      [
+        'n2',
+        ['172.30.0.2'],
+        [{ dst: '10.244.2.0/24', via: '10.244.2.0', device: 'weft.4242', cause: expect.stringMatching(/^Node n\d+ /) }],
+        4,
+      ],
+      [
+        'n10',
+        ['172.30.0.10'],
+        [
+          {
+            dst: '10.244.10.0/24',
+            via: '10.244.10.0',
+            device: 'weft.4242',
+            cause: expect.stringMatching(/^Node n\d+ /),
+          },
+        ],
+        4,
+      ],
     ]);
     expect([told.lastChange, told.drift]).toEqual([
       '1970-01-01T00:00:00.000Z',
@@ -53,15 +70,15 @@ describe('the status of a fabric', () => {
 
   it('tells the end of a tunnel where routes have it', () => {
     const [peer] = status('ipip', [node(1), node(2)]).peers;
-    expect(peer?.routes).toEqual([{ dst: '10.244.2.0/24', via: '172.30.0.2', device: 'weft.ipip' }]);
+    expect(peer?.routes).toMatchObject([{ dst: '10.244.2.0/24', via: '172.30.0.2', device: 'weft.ipip' }]);
   });
 
   it('gives blocks of pools to the node that they lead to', () => {
     const blocks = [{ cidr: '10.250.0.0/26', kind: 'IPAMBlock', name: '10-250-0-0-26' }] as const;
     const [peer] = status('host-gw', [node(1), { ...node(2), blocks }]).peers;
     expect(peer?.routes).toEqual([
-      { dst: '10.244.2.0/24', via: '172.30.0.2' },
-      { dst: '10.250.0.0/26', via: '172.30.0.2' },
+      { dst: '10.244.2.0/24', via: '172.30.0.2', cause: 'Node n2 spec.podCIDRs' },
+      { dst: '10.250.0.0/26', via: '172.30.0.2', cause: expect.stringContaining('IPAMBlock 10-250-0-0-26') },
     ]);
   });
 
