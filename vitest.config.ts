@@ -10,6 +10,8 @@ export default defineConfig({
           include: ['packages/*/test/**/*.test.ts'],
           exclude: ['packages/*/test/{kernel,vm}/**'],
           pool: 'threads',
+          // Many files at once on few cores: what takes a second alone may take ten.
+          testTimeout: 20_000,
         },
       },
       {
